@@ -1,0 +1,143 @@
+//! The kinds of steps this crate knows: what each is for and how its `config` is checked. A new kind is one file here and
+//! one line in `KINDS`.
+
+mod noop;
+mod python;
+mod shell;
+
+use serde_json::{Map, Value};
+
+use crate::expression::is_template;
+use crate::ids::did_you_mean;
+use crate::tree::Segment;
+
+/// All kinds, in alphabetical order.
+pub const KINDS: [&Kind; 3] = [&noop::KIND, &python::KIND, &shell::KIND];
+
+/// A kind of step.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its name in `kind`.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// The names its config may hold.
+    pub fields: &'static [&'static str],
+    /// Checks a config whose names are all known.
+    check: fn(&mut ConfigCheck<'_>),
+}
+
+/// The kind of a name.
+pub fn find(name: &str) -> Option<&'static Kind> {
+    KINDS.into_iter().find(|kind| kind.name == name)
+}
+
+/// The names of all kinds.
+pub fn names() -> [&'static str; KINDS.len()] {
+    KINDS.map(|kind| kind.name)
+}
+
+/// One thing wrong with a config: where in it, what, and the remedy.
+pub(crate) struct ConfigProblem {
+    pub path: Vec<Segment>,
+    pub message: String,
+    pub remedy: String,
+}
+
+impl Kind {
+    /// Everything wrong with a config of this kind. A string that holds a template passes every type check: what it gives
+    /// is known only at run time.
+    pub(crate) fn check_config(&self, config: &Map<String, Value>) -> Vec<ConfigProblem> {
+        let mut check = ConfigCheck { kind: self.name, config, problems: Vec::new() };
+        for name in config.keys().filter(|name| !self.fields.contains(&name.as_str())) {
+            let remedy = match did_you_mean(name, self.fields.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("kind `{}` takes {}", self.name, crate::reader::quoted(self.fields)),
+            };
+            check.report(&[name], format!("unknown field `{name}`"), remedy);
+        }
+        (self.check)(&mut check);
+        check.problems
+    }
+}
+
+/// A config under check.
+pub(crate) struct ConfigCheck<'a> {
+    kind: &'static str,
+    config: &'a Map<String, Value>,
+    problems: Vec<ConfigProblem>,
+}
+
+impl<'a> ConfigCheck<'a> {
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.config.get(name)
+    }
+
+    fn report(&mut self, path: &[&str], message: impl Into<String>, remedy: impl Into<String>) {
+        let path = path.iter().map(|name| Segment::Name((*name).to_owned())).collect();
+        self.problems.push(ConfigProblem { path, message: message.into(), remedy: remedy.into() });
+    }
+
+    /// Exactly one of these must be given.
+    fn exactly_one(&mut self, names: &[&str], example: &str) {
+        let given: Vec<&str> = names.iter().copied().filter(|name| self.config.contains_key(*name)).collect();
+        let kind = self.kind;
+        match given[..] {
+            [_] => {}
+            [] => {
+                let wanted = crate::reader::quoted(names).replace(" and ", " or ");
+                self.report(
+                    &[],
+                    format!("kind `{kind}` needs {wanted} in `config`"),
+                    format!("add `{example}`"),
+                );
+            }
+            _ => {
+                let message = format!("kind `{kind}` takes only one of {}", crate::reader::quoted(&given));
+                self.report(&[given[1]], message, "keep one of them");
+            }
+        }
+    }
+
+    /// The value, if given, must be text, and not empty.
+    fn text(&mut self, name: &str) {
+        match self.get(name) {
+            None => {}
+            Some(Value::String(text)) if text.trim().is_empty() => {
+                self.report(&[name], format!("`{name}` is empty"), "write something, or remove it");
+            }
+            Some(Value::String(_)) => {}
+            Some(other) => {
+                let message = format!("`{name}` must be text, not {}", describe(other));
+                self.report(&[name], message, "put it in quotes");
+            }
+        }
+    }
+
+    /// The value, if given, must be a list of texts; numbers and truth values are fine, they become text.
+    fn texts(&mut self, name: &str) {
+        let Some(value) = self.get(name) else { return };
+        if is_whole_template(value) {
+            return;
+        }
+        let Value::Array(items) = value else {
+            let message = format!("`{name}` must be a list of texts, not {}", describe(value));
+            return self.report(&[name], message, "write `[\"a\", \"b\"]`");
+        };
+        for (index, item) in items.iter().enumerate() {
+            if matches!(item, Value::Array(_) | Value::Object(_) | Value::Null) {
+                let message = format!("`{name}[{index}]` must be text, not {}", describe(item));
+                self.report(&[name], message, "write one piece of text for each item");
+            }
+        }
+    }
+}
+
+/// Whether a value is a string with a template in it, whose type shows only at run time.
+fn is_whole_template(value: &Value) -> bool {
+    value.as_str().is_some_and(is_template)
+}
+
+fn describe(value: &Value) -> String {
+    crate::tree::from_value(value).describe()
+}
