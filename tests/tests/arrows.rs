@@ -1,0 +1,158 @@
+//! The arrows of use between crates go one way only, and the engine stays pure.
+//!
+//! The table below is the drawing in docs/architecture.md as data. Development dependencies obey it too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use meson_tests::{Findings, output_of};
+use serde_json::Value;
+
+/// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("meson-workflow", &[]),
+    ("meson-proto", &[]),
+    ("meson-engine", &["meson-workflow"]),
+    ("meson-raft", &["meson-proto"]),
+    ("meson-scheduler", &["meson-engine", "meson-raft", "meson-proto", "meson-workflow"]),
+    ("meson-executor", &["meson-proto"]),
+    ("meson-cli", &["meson-proto", "meson-workflow"]),
+    ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
+    ("meson-bench", &["meson-proto", "meson-workflow"]),
+    ("meson-tests", &[]),
+];
+
+/// Crates that decide and do not act, and what must not be anywhere below them.
+const PURE: [&str; 2] = ["meson-workflow", "meson-engine"];
+const IMPURE: [&str; 9] = ["tokio", "tonic", "actix", "mio", "hyper", "reqwest", "sled", "openraft", "rand"];
+
+/// Libraries with one home each, so that changing one is a change in one place.
+const HOMES: [(&str, &[&str]); 6] = [
+    ("openraft", &["meson-raft"]),
+    ("sled", &["meson-raft", "meson-executor"]),
+    ("actix", &["meson-scheduler"]),
+    ("minijinja", &["meson-workflow"]),
+    ("reqwest", &["meson-executor"]),
+    ("clap_complete", &["meson-cli"]),
+];
+
+#[test]
+fn crates_use_only_what_is_below_them() -> anyhow::Result<()> {
+    let allowed: BTreeMap<_, _> = ARROWS.into_iter().collect();
+    let packages = workspace_packages()?;
+    let members: BTreeSet<&str> = packages.iter().map(|(name, _)| name.as_str()).collect();
+    let mut findings = Findings::default();
+    for (name, dependencies) in &packages {
+        let Some(allowed) = allowed.get(name.as_str()) else {
+            findings.add(name, "is not in the table of arrows", "add it to ARROWS in tests/tests/arrows.rs");
+            continue;
+        };
+        for dependency in dependencies.iter().filter(|dependency| members.contains(dependency.as_str())) {
+            if !allowed.contains(&dependency.as_str()) {
+                let remedy = "move the shared part down, or hand the value in";
+                findings.add(name, format!("must not use {dependency}"), remedy);
+            }
+        }
+    }
+    findings.conclude()
+}
+
+#[test]
+fn libraries_stay_in_their_homes() -> anyhow::Result<()> {
+    let mut findings = Findings::default();
+    for (name, dependencies) in &workspace_packages()? {
+        for (library, homes) in HOMES {
+            if dependencies.contains(library) && !homes.contains(&name.as_str()) {
+                let remedy = format!("use it through {}", homes.join(" or "));
+                findings.add(name, format!("must not use {library}"), &remedy);
+            }
+        }
+    }
+    findings.conclude()
+}
+
+#[test]
+fn pure_crates_have_nothing_impure_below_them() -> anyhow::Result<()> {
+    let host = output_of("rustc", &["-vV"])?;
+    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    let metadata = metadata(&["--filter-platform", host])?;
+    let graph = normal_graph(&metadata)?;
+    let mut findings = Findings::default();
+    for pure in PURE {
+        for path in paths_below(&graph, pure)? {
+            let last = path.last().context("a path is never empty")?;
+            if IMPURE.contains(&last.as_str()) {
+                let remedy = "decide here, act in the scheduler";
+                findings.add(pure, format!("has {last} below it: {}", path.join(" -> ")), remedy);
+            }
+        }
+    }
+    findings.conclude()
+}
+
+fn metadata(more: &[&str]) -> anyhow::Result<Value> {
+    let mut arguments = vec!["metadata", "--format-version", "1", "--locked"];
+    arguments.extend_from_slice(more);
+    Ok(serde_json::from_str(&output_of("cargo", &arguments)?)?)
+}
+
+/// Every crate of the workspace with all its direct dependencies, of any kind.
+fn workspace_packages() -> anyhow::Result<Vec<(String, BTreeSet<String>)>> {
+    let metadata = metadata(&["--no-deps"])?;
+    let mut packages = Vec::new();
+    for package in array(&metadata["packages"])? {
+        let dependencies: Result<_, _> =
+            array(&package["dependencies"])?.iter().map(|dependency| text(&dependency["name"])).collect();
+        packages.push((text(&package["name"])?, dependencies?));
+    }
+    Ok(packages)
+}
+
+/// Normal dependencies (not build, not development) by name. Versions of one name are one vertex: good enough to
+/// refuse a name anywhere below.
+fn normal_graph(metadata: &Value) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut names = BTreeMap::new();
+    for package in array(&metadata["packages"])? {
+        names.insert(text(&package["id"])?, text(&package["name"])?);
+    }
+    let name_of = |id: &Value| -> anyhow::Result<String> {
+        let id = text(id)?;
+        names.get(&id).cloned().with_context(|| format!("package {id} is not listed"))
+    };
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for node in array(&metadata["resolve"]["nodes"])? {
+        let below = graph.entry(name_of(&node["id"])?).or_default();
+        for dependency in array(&node["deps"])? {
+            if array(&dependency["dep_kinds"])?.iter().any(|kind| kind["kind"].is_null()) {
+                below.insert(name_of(&dependency["pkg"])?);
+            }
+        }
+    }
+    Ok(graph)
+}
+
+/// One path to each crate below `start`.
+fn paths_below(graph: &BTreeMap<String, BTreeSet<String>>, start: &str) -> anyhow::Result<Vec<Vec<String>>> {
+    let mut seen = BTreeSet::from([start.to_owned()]);
+    let mut open = vec![vec![start.to_owned()]];
+    let mut paths = Vec::new();
+    while let Some(path) = open.pop() {
+        let last = path.last().context("a path is never empty")?;
+        for next in graph.get(last).with_context(|| format!("{last} is not in the graph"))? {
+            if seen.insert(next.clone()) {
+                let longer = [path.as_slice(), &[next.clone()]].concat();
+                paths.push(longer.clone());
+                open.push(longer);
+            }
+        }
+    }
+    Ok(paths)
+}
+
+fn array(value: &Value) -> anyhow::Result<&Vec<Value>> {
+    value.as_array().context("cargo metadata: a list was expected")
+}
+
+fn text(value: &Value) -> anyhow::Result<String> {
+    Ok(value.as_str().context("cargo metadata: a string was expected")?.to_owned())
+}
