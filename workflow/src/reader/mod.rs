@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::definition::Definition;
 use crate::ids::did_you_mean;
 use crate::problem::{Location, Problem, Problems};
-use crate::tree::{Data, Segment, Tree, path_text};
+use crate::tree::{Data, Segment, Tree, field_text, path_text};
 
 /// Reads a definition; `None` if its shape is wrong, with the problems collected.
 pub(crate) fn read_definition(tree: &Tree, problems: &mut Problems) -> Option<Definition> {
@@ -50,8 +50,7 @@ impl<'p> Reader<'p> {
 
     /// The name of the value at hand as a person would say it: its field, with the place in a list.
     fn field(&self) -> String {
-        let named = self.path.iter().rposition(|segment| matches!(segment, Segment::Name(_))).unwrap_or(0);
-        path_text(&self.path[named..])
+        field_text(&self.path)
     }
 
     /// Reports a value of the wrong type.

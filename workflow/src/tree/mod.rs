@@ -128,3 +128,9 @@ pub(crate) fn shorten(text: &str) -> String {
     }
     short
 }
+
+/// The last name of a path and its places in lists: `needs[0]`.
+pub(crate) fn field_text(path: &[Segment]) -> String {
+    let named = path.iter().rposition(|segment| matches!(segment, Segment::Name(_))).unwrap_or(0);
+    path_text(&path[named..])
+}
