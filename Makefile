@@ -1,0 +1,92 @@
+# What a person does with this project. `make demo` shows it, `make test` checks everything, `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CARGO := cargo
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+DATA := $(abspath data)
+DEMO := $(TARGET)/demo
+STAGE := scripts/stage
+BINARIES := --bin meson-scheduler --bin meson-executor --bin mesonctl
+
+# Findings of the repository's own tests need no backtrace; a panic still gets its own.
+export RUST_LIB_BACKTRACE ?= 0
+
+##@ Try it
+.PHONY: setup build demo
+
+setup: ## Install what the demo needs, on a Debian machine
+	@$(STAGE) "setup" scripts/setup demo
+
+build: ## Build the three programs, optimised, into target/release
+	@$(STAGE) "setup for the build" scripts/setup build
+	@$(STAGE) "build the programs (release)" $(CARGO) build --release --locked $(BINARIES)
+
+demo: setup build example-env ## Run the example pipeline on a scheduler and executor of this machine
+	@rm -rf "$(DEMO)"
+	@$(STAGE) "demo" scripts/demo "$(TARGET)/release" "$(DEMO)" "$(DATA)"
+
+##@ Check it
+.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env test-rust test-python deny
+
+test: test-setup example-env fmt-check clippy test-build doc test-rust test-python ## Check everything, as CI does
+	@printf '\nEverything passed.\n'
+
+check: fmt-check clippy doc tidy ## Format, lints, documentation and style; never edits a file
+
+fmt-check:
+	@$(STAGE) "format" $(CARGO) fmt --all --check
+
+clippy:
+	@$(STAGE) "lints" $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+	@RUSTDOCFLAGS="-D warnings" $(STAGE) "documentation" $(CARGO) doc --workspace --no-deps --locked
+
+tidy:
+	@$(STAGE) "style, arrows and contracts" $(CARGO) test -p meson-tests --locked
+
+test-setup:
+	@$(STAGE) "setup for the tests" scripts/setup test
+
+test-build:
+	@$(STAGE) "build the programs (dev)" $(CARGO) build --workspace --bins --locked
+
+example-env:
+	@$(STAGE) "example data" scripts/fetch-movielens "$(DATA)/movielens"
+	@$(STAGE) "example environment" scripts/setup-example-env "$(DATA)/venv"
+
+test-rust:
+	@MESON_BIN_DIR="$(TARGET)/debug" EXAMPLE_DATA="$(DATA)" PATH="$(TARGET)/tools:$$PATH" \
+		$(STAGE) "tests" $(CARGO) test --workspace --locked --no-fail-fast
+
+test-python:
+	@$(STAGE) "tests of the examples" "$(DATA)/venv/bin/python" -m unittest discover -s examples/recommendations/tests -v
+
+deny: ## Licences and sources of all dependencies; needs `cargo install --locked cargo-deny`
+	@$(STAGE) "licences and sources" $(CARGO) deny --locked check bans licenses sources
+
+##@ Change it
+.PHONY: fix contracts bench clean help
+
+fix: ## Format and apply the lints' own remedies
+	@$(STAGE) "lints" $(CARGO) clippy --fix --workspace --all-targets --locked --allow-dirty --allow-staged
+	@$(STAGE) "format" $(CARGO) fmt --all
+	@git ls-files -z '*.md' '*.toml' '*.proto' '*.py' '*.yaml' Makefile scripts | xargs -0 sed -i 's/[ \t]*$$//'
+
+contracts: ## Take additions to the gRPC contracts into tests/contracts.lock
+	@UPDATE_CONTRACTS=1 $(STAGE) "contracts" $(CARGO) test -p meson-tests --locked --test contracts
+
+bench: build ## Measure; prints numbers against the budgets
+	@MESON_BIN_DIR="$(TARGET)/release" $(STAGE) "bench" $(CARGO) run --release --locked -p meson-bench
+
+clean: ## Remove everything built, downloaded or run
+	@$(CARGO) clean
+	@rm -rf "$(DEMO)" "$(DATA)"
+
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
