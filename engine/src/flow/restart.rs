@@ -1,6 +1,8 @@
 //! Taking an ended run up again: what succeeded is kept, all else gets another chance. Work is in proportion to the
 //! graphs that did not succeed; finished items and iterations are not looked into.
 
+use meson_workflow::definition::FailureMode;
+
 use crate::ids::{NodeNo, ROOT, ScopeKey};
 use crate::plan::PlanWork;
 use crate::record::Node;
@@ -37,7 +39,7 @@ impl Flow<'_> {
         let numbers = first..first + count;
         let mut broken = Vec::new();
         for no in numbers.clone() {
-            if self.node(no).status() != NodeStatus::Succeeded {
+            if !self.is_settled(no) {
                 broken.push((no, self.take_up(no)));
             }
         }
@@ -63,8 +65,19 @@ impl Flow<'_> {
         }
     }
 
+    /// Whether a restart leaves the node alone. An ignored failure is: what came after it has taken it into account.
+    fn is_settled(&self, no: NodeNo) -> bool {
+        match self.node(no).status() {
+            NodeStatus::Succeeded => true,
+            NodeStatus::Failed => self.planned(no).on_failure == FailureMode::Ignore,
+            _ => false,
+        }
+    }
+
     fn advance_for_each(&mut self, no: NodeNo) {
-        if matches!(self.planned(no).work, PlanWork::ForEach { .. }) {
+        // Reopening its scopes may have ended it already.
+        let active = self.node(no).status() == NodeStatus::Active;
+        if active && matches!(self.planned(no).work, PlanWork::ForEach { .. }) {
             self.advance(no);
         }
     }
