@@ -1,6 +1,7 @@
 //! What the whole-repository tests share: where the repository is, which files belong to it, and how findings are told.
 //!
-//! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts).
+//! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts),
+//! `docs` (the documents).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -81,3 +82,8 @@ impl Findings {
         Ok(())
     }
 }
+
+/// Compiles and runs the Rust in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

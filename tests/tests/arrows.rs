@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-bench", &["meson-proto", "meson-workflow"]),
-    ("meson-tests", &[]),
+    ("meson-tests", &["meson-workflow"]),
 ];
 
 /// Crates that decide and do not act, and what must not be anywhere below them.
