@@ -126,7 +126,8 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     let reach = match name.chars().count() {
         0..=2 => 1,
         3..=5 => 2,
-        _ => 3,
+        6..=8 => 3,
+        _ => 4,
     };
     candidates
         .into_iter()

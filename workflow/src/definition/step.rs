@@ -11,6 +11,7 @@ use crate::units::{Bytes, Millis};
 
 /// Work for an executor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Step {
     /// The technology: `shell`, `python`, `noop`, …
     pub kind: String,

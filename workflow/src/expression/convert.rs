@@ -23,7 +23,7 @@ pub(super) fn from_json(value: &Value) -> Seen {
 }
 
 pub(super) fn from_object(object: &Map<String, Value>) -> Seen {
-    object.iter().map(|(name, value)| (name.as_str(), from_json(value))).collect()
+    Seen::from_pairs(object.iter().map(|(name, value)| (name.as_str(), from_json(value))))
 }
 
 /// The JSON of what an evaluation gave, bounded in size and depth.

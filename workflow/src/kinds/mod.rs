@@ -48,10 +48,13 @@ impl Kind {
     /// Everything wrong with a config of this kind. A string that holds a template passes every type check: what it gives
     /// is known only at run time.
     pub(crate) fn check_config(&self, config: &Map<String, Value>) -> Vec<ConfigProblem> {
-        let mut check = ConfigCheck { kind: self.name, config, problems: Vec::new() };
+        let mut check = ConfigCheck { kind: self.name, config, mistyped: false, problems: Vec::new() };
         for name in config.keys().filter(|name| !self.fields.contains(&name.as_str())) {
             let remedy = match did_you_mean(name, self.fields.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => {
+                    check.mistyped = true;
+                    format!("did you mean `{near}`?")
+                }
                 None => format!("kind `{}` takes {}", self.name, crate::reader::quoted(self.fields)),
             };
             check.report(&[name], format!("unknown field `{name}`"), remedy);
@@ -65,6 +68,8 @@ impl Kind {
 pub(crate) struct ConfigCheck<'a> {
     kind: &'static str,
     config: &'a Map<String, Value>,
+    /// Whether a name is known to be mistyped, so that the right one need not be missed.
+    mistyped: bool,
     problems: Vec<ConfigProblem>,
 }
 
@@ -84,6 +89,7 @@ impl<'a> ConfigCheck<'a> {
         let kind = self.kind;
         match given[..] {
             [_] => {}
+            [] if self.mistyped => {}
             [] => {
                 let wanted = crate::reader::quoted(names).replace(" and ", " or ");
                 self.report(
@@ -109,7 +115,12 @@ impl<'a> ConfigCheck<'a> {
             Some(Value::String(_)) => {}
             Some(other) => {
                 let message = format!("`{name}` must be text, not {}", describe(other));
-                self.report(&[name], message, "put it in quotes");
+                let is_plain = matches!(other, Value::Number(_) | Value::Bool(_));
+                self.report(
+                    &[name],
+                    message,
+                    if is_plain { "put it in quotes" } else { "write one piece of text" },
+                );
             }
         }
     }

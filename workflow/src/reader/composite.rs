@@ -18,7 +18,7 @@ impl Reader<'_> {
         let items = self.required(&fields, "items", "items: outputs.split.regions", Self::items);
         let item = self.optional(&fields, "as", Self::text).unwrap_or_else(|| "item".to_owned());
         let concurrency = self.optional(&fields, "concurrency", Self::unsigned_32);
-        let nodes = self.required(&fields, "nodes", "nodes:", Self::nodes);
+        let nodes = self.required(&fields, "nodes", "nodes: [{ id: a, kind: noop }]", Self::nodes);
         let outputs = self.optional(&fields, "outputs", Self::expressions).unwrap_or_default();
         Some(ForEach { items: items?, item, concurrency, nodes: nodes?, outputs })
     }
@@ -43,15 +43,19 @@ impl Reader<'_> {
         let state =
             self.optional(&fields, "state", |reader, tree| reader.map(tree, Self::value)).unwrap_or_default();
         let carry = self.optional(&fields, "carry", Self::expressions).unwrap_or_default();
-        let nodes = self.required(&fields, "nodes", "nodes:", Self::nodes);
+        let nodes = self.required(&fields, "nodes", "nodes: [{ id: a, kind: noop }]", Self::nodes);
         let outputs = self.optional(&fields, "outputs", Self::expressions).unwrap_or_default();
         Some(Repeat { until: until?, max_iterations: max_iterations?, state, carry, nodes: nodes?, outputs })
     }
 
     pub(super) fn switch(&mut self, tree: &Tree) -> Option<Switch> {
         let fields = self.fields(tree, "a switch", &SWITCH)?;
-        let branches =
-            self.required(&fields, "branches", "branches:", |reader, tree| reader.list(tree, Self::branch));
+        let branches = self.required(
+            &fields,
+            "branches",
+            "branches: [{ when: params.x, nodes: […] }]",
+            |reader, tree| reader.list(tree, Self::branch),
+        );
         let default = self.optional(&fields, "default", Self::graph);
         Some(Switch { branches: branches?, default })
     }
@@ -59,14 +63,14 @@ impl Reader<'_> {
     fn branch(&mut self, tree: &Tree) -> Option<Branch> {
         let fields = self.fields(tree, "a branch", &BRANCH)?;
         let when = self.required(&fields, "when", "when: outputs.check.ok", Self::expression);
-        let nodes = self.required(&fields, "nodes", "nodes:", Self::nodes);
+        let nodes = self.required(&fields, "nodes", "nodes: [{ id: a, kind: noop }]", Self::nodes);
         let outputs = self.optional(&fields, "outputs", Self::expressions).unwrap_or_default();
         Some(Branch { when: when?, nodes: nodes?, outputs })
     }
 
     fn graph(&mut self, tree: &Tree) -> Option<Graph> {
         let fields = self.fields(tree, "a graph", &GRAPH)?;
-        let nodes = self.required(&fields, "nodes", "nodes:", Self::nodes);
+        let nodes = self.required(&fields, "nodes", "nodes: [{ id: a, kind: noop }]", Self::nodes);
         let outputs = self.optional(&fields, "outputs", Self::expressions).unwrap_or_default();
         Some(Graph { nodes: nodes?, outputs })
     }

@@ -25,7 +25,7 @@ impl Reader<'_> {
             .optional(&fields, "params", |reader, tree| reader.map(tree, Self::param))
             .unwrap_or_default();
         let timeout = self.optional(&fields, "timeout", Self::millis);
-        let nodes = self.required(&fields, "nodes", "nodes:", Self::nodes);
+        let nodes = self.required(&fields, "nodes", "nodes: [{ id: a, kind: noop }]", Self::nodes);
         let outputs = self.optional(&fields, "outputs", Self::expressions).unwrap_or_default();
         Some(Definition { name: name?, description, params, timeout, nodes: nodes?, outputs })
     }

@@ -6,7 +6,17 @@ use crate::problem::Location;
 use crate::tree::{Data, Key, Segment, Tree};
 
 /// What people who know other systems write, and what it is called here.
-const SYNONYMS: [(&str, &str); 18] = [
+const SYNONYMS: [(&str, &str); 28] = [
+    ("float", "number"),
+    ("int", "integer"),
+    ("bool", "boolean"),
+    ("str", "string"),
+    ("array", "list"),
+    ("dict", "object"),
+    ("map", "object"),
+    ("stop", "now"),
+    ("fail_fast", "now"),
+    ("continue", "ignore"),
     ("depends_on", "needs"),
     ("dependencies", "needs"),
     ("after", "needs"),
@@ -39,7 +49,7 @@ impl<'t> Fields<'t> {
     }
 }
 
-/// The known field that an unknown one most likely means.
+/// The known word that an unknown one most likely means.
 pub(super) fn suggestion<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let synonym = SYNONYMS.iter().find(|(other, _)| *other == name).map(|(_, ours)| *ours);
     let synonym = synonym.and_then(|ours| known.iter().find(|field| **field == ours).copied());
@@ -52,7 +62,7 @@ impl Reader<'_> {
         let fields = self.any_fields(tree, what)?;
         for (key, _) in fields.entries {
             if !known.contains(&key.name.as_str()) {
-                self.unknown_field(key, known);
+                self.unknown_field(key, known, known);
             }
         }
         Some(fields)
@@ -73,10 +83,11 @@ impl Reader<'_> {
         Some(Fields { entries, at: tree.at })
     }
 
-    pub(super) fn unknown_field(&mut self, key: &Key, known: &[&str]) {
+    /// Reports a field that is not among those known; `listed` are those that make sense where it stands.
+    pub(super) fn unknown_field(&mut self, key: &Key, known: &[&str], listed: &[&str]) {
         let remedy = match suggestion(&key.name, known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the fields here are {}", quoted(known)),
+            None => format!("the fields here are {}", quoted(listed)),
         };
         let name = Segment::Name(key.name.clone());
         self.within(name, |reader| reader.report(key.at, format!("unknown field `{}`", key.name), remedy));
@@ -107,6 +118,13 @@ impl Reader<'_> {
     ) -> Option<T> {
         if fields.get(name).is_none() {
             self.report(fields.at, format!("`{name}` is missing"), format!("add `{example}`"));
+            return None;
+        }
+        if let Some((key, Tree { data: Data::Null, .. })) = fields.get(name) {
+            let remedy = format!("give it one, like `{example}`");
+            self.within(Segment::Name(name.to_owned()), |reader| {
+                reader.report(key.at, format!("`{name}` has no value"), remedy);
+            });
             return None;
         }
         self.optional(fields, name, read)

@@ -17,7 +17,6 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use crate::definition::Definition;
-use crate::ids::did_you_mean;
 use crate::problem::{Location, Problem, Problems};
 use crate::tree::{Data, Segment, Tree, field_text, path_text};
 
@@ -84,8 +83,9 @@ impl<'p> Reader<'p> {
             }
             _ => None,
         };
-        match number.and_then(|number| T::try_from(number).ok()) {
-            Some(number) => Some(number),
+        match number.map(T::try_from) {
+            Some(Ok(number)) => Some(number),
+            Some(Err(_)) => self.expected(tree, wanted, "give one in this range"),
             None => self.expected(tree, wanted, "write it in digits, without quotes, point or unit"),
         }
     }
@@ -122,6 +122,9 @@ impl<'p> Reader<'p> {
         match &tree.data {
             Data::Text(text) => match text.parse() {
                 Ok(amount) => Some(amount),
+                Err(_) if is_too_large::<T>(text) => {
+                    self.expected(tree, wanted, "it is too large: give less")
+                }
                 Err(_) => self.expected(tree, wanted, &format!("write a whole number and a unit, {unit}")),
             },
             Data::Number(number) => {
@@ -146,10 +149,10 @@ impl<'p> Reader<'p> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
-        let all: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        let remedy = match did_you_mean(&text, words.iter().map(|(word, _)| *word)) {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let remedy = match fields::suggestion(&text, &known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("write one of {}", all.join(", ")),
+            None => format!("write one of {}", quoted(&known)),
         };
         let message = format!("`{}` cannot be `{}`", self.field(), crate::tree::shorten(&text));
         self.report(tree.at, message, remedy);
@@ -212,12 +215,12 @@ impl<'p> Reader<'p> {
     }
 
     fn value(&mut self, tree: &Tree) -> Option<Value> {
-        match tree.to_value() {
-            Some(value) => Some(value),
-            None => {
-                self.expected(tree, "a JSON value", "`.nan` and `.inf` have no JSON form: write a number")
-            }
+        let value = tree.to_value();
+        if let Some(found) = value.is_none().then(|| tree.not_finite()).flatten() {
+            let message = format!("`{}` holds {}, which JSON does not have", self.field(), found.describe());
+            self.report(found.at, message, "write a finite number, or text in quotes");
         }
+        value
     }
 
     fn object(&mut self, tree: &Tree) -> Option<Map<String, Value>> {
@@ -227,4 +230,10 @@ impl<'p> Reader<'p> {
             None => None,
         }
     }
+}
+
+/// Whether a text is an amount in all but its size.
+fn is_too_large<T: FromStr>(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    unit.len() < text.len() && format!("1{unit}").parse::<T>().is_ok()
 }

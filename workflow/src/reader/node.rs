@@ -78,8 +78,13 @@ impl Reader<'_> {
             })
             .collect();
         let known: Vec<&str> = COMMON.into_iter().chain(WORKS).chain(STEP.into_iter().skip(1)).collect();
+        let listed: Vec<&str> = match given[..] {
+            ["kind"] => COMMON.into_iter().chain(STEP).collect(),
+            [work] => COMMON.into_iter().chain([work]).collect(),
+            _ => COMMON.into_iter().chain(WORKS).collect(),
+        };
         for key in &unknown {
-            self.unknown_node_field(key, fields, &known);
+            self.unknown_node_field(key, fields, &known, &listed);
         }
         match given[..] {
             [work] => {
@@ -110,7 +115,7 @@ impl Reader<'_> {
         }
     }
 
-    fn unknown_node_field(&mut self, key: &Key, fields: &Fields<'_>, known: &[&str]) {
+    fn unknown_node_field(&mut self, key: &Key, fields: &Fields<'_>, known: &[&str], listed: &[&str]) {
         let kind = match fields.get("kind") {
             Some((_, Tree { data: Data::Text(kind), .. })) => kinds::find(kind),
             _ => None,
@@ -120,7 +125,7 @@ impl Reader<'_> {
                 let message = format!("unknown field `{}`", key.name);
                 self.report(key.at, message, "it is a setting of the kind: move it under `config`");
             }
-            _ => self.unknown_field(key, known),
+            _ => self.unknown_field(key, known, listed),
         }
     }
 

@@ -78,6 +78,16 @@ impl Tree {
         })
     }
 
+    /// The first part that JSON has no value for.
+    pub fn not_finite(&self) -> Option<&Tree> {
+        match &self.data {
+            Data::NotFinite(_) => Some(self),
+            Data::List(items) => items.iter().find_map(Tree::not_finite),
+            Data::Map(entries) => entries.iter().find_map(|(_, value)| value.not_finite()),
+            _ => None,
+        }
+    }
+
     /// The place of a part, or of the nearest part on the way to it that is there. A map entry's place is its name's,
     /// unless the way ends there and it holds a plain value.
     pub fn locate(&self, path: &[Segment]) -> Option<Location> {

@@ -183,11 +183,7 @@ impl<'a> Builder<'a, '_> {
         };
         if name == "<<" {
             let remedy = "write the fields out, or use an alias for the whole value";
-            self.problems.push(problem(
-                Some(span.start),
-                "merge keys (`<<`) are not part of YAML 1.2",
-                remedy,
-            ));
+            return Err(fatal(Some(span.start), "merge keys (`<<`) are not part of YAML 1.2", remedy));
         }
         Ok(name)
     }
