@@ -140,7 +140,7 @@ fn paths_below(graph: &BTreeMap<String, BTreeSet<String>>, start: &str) -> anyho
         let last = path.last().context("a path is never empty")?;
         for next in graph.get(last).with_context(|| format!("{last} is not in the graph"))? {
             if seen.insert(next.clone()) {
-                let longer = [path.as_slice(), &[next.clone()]].concat();
+                let longer = [path.as_slice(), std::slice::from_ref(next)].concat();
                 paths.push(longer.clone());
                 open.push(longer);
             }

@@ -55,7 +55,7 @@ fn packages_are_versioned_and_match_their_folder() -> anyhow::Result<()> {
             findings.add(file.name(), format!("package {}", file.package()), "name it after its folder");
         }
         let last = file.package().rsplit('.').next().unwrap_or_default();
-        if !last.strip_prefix('v').is_some_and(|version| version.parse::<u32>().is_ok()) {
+        if last.strip_prefix('v').is_none_or(|version| version.parse::<u32>().is_err()) {
             findings.add(
                 file.name(),
                 format!("package {}", file.package()),
