@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use meson_tests::{Findings, output_of};
+use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
@@ -35,6 +35,10 @@ const HOMES: [(&str, &[&str]); 6] = [
     ("reqwest", &["meson-executor"]),
     ("clap_complete", &["meson-cli"]),
 ];
+
+/// Dependencies that only generated code names.
+const USED_BY_GENERATED_CODE: [(&str, &str); 3] =
+    [("meson-proto", "prost"), ("meson-proto", "prost-types"), ("meson-proto", "tonic-prost")];
 
 #[test]
 fn crates_use_only_what_is_below_them() -> anyhow::Result<()> {
@@ -72,6 +76,28 @@ fn libraries_stay_in_their_homes() -> anyhow::Result<()> {
 }
 
 #[test]
+fn dependencies_are_used() -> anyhow::Result<()> {
+    let files = tracked_files()?;
+    let mut findings = Findings::default();
+    for (name, dependencies) in &workspace_packages()? {
+        let folder = format!("{}/", name.trim_start_matches("meson-"));
+        let sources: Vec<_> =
+            files.iter().filter(|file| file.extension() == "rs" && file.path.starts_with(&folder)).collect();
+        for dependency in dependencies {
+            let used = sources.iter().any(|file| names(&file.text, dependency));
+            if !used && !USED_BY_GENERATED_CODE.contains(&(name.as_str(), dependency.as_str())) {
+                findings.add(
+                    format!("{folder}Cargo.toml"),
+                    format!("{dependency} is not used"),
+                    "take it out",
+                );
+            }
+        }
+    }
+    findings.conclude()
+}
+
+#[test]
 fn pure_crates_have_nothing_impure_below_them() -> anyhow::Result<()> {
     let host = output_of("rustc", &["-vV"])?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
@@ -88,6 +114,14 @@ fn pure_crates_have_nothing_impure_below_them() -> anyhow::Result<()> {
         }
     }
     findings.conclude()
+}
+
+/// Whether a source names something of a library, like `serde::Serialize`.
+fn names(source: &str, library: &str) -> bool {
+    source.match_indices(&format!("{}::", library.replace('-', "_"))).any(|(start, _)| {
+        let before = source[..start].chars().next_back();
+        !before.is_some_and(|before| before.is_alphanumeric() || before == '_')
+    })
 }
 
 fn metadata(more: &[&str]) -> anyhow::Result<Value> {
