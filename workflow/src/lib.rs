@@ -45,3 +45,8 @@ pub use params::bind_params;
 pub use problem::{Location, Problem, Problems};
 pub use schema::schema;
 pub use validate::validate;
+
+/// The reference's Rust example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -86,7 +86,12 @@ impl fmt::Display for Bytes {
 
 /// The largest unit that divides the amount without remainder.
 fn largest(amount: u64, units: &[(&'static str, u64)]) -> (&'static str, u64) {
-    units.iter().copied().rev().find(|(_, scale)| amount != 0 && amount % scale == 0).unwrap_or(units[0])
+    units
+        .iter()
+        .copied()
+        .rev()
+        .find(|(_, scale)| amount != 0 && amount.is_multiple_of(*scale))
+        .unwrap_or(units[0])
 }
 
 macro_rules! as_text {

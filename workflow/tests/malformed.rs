@@ -51,6 +51,17 @@ fn malformed_definitions_are_refused_with_exact_messages() {
 }
 
 #[test]
+fn the_examples_of_the_reference_are_valid() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let examples: Vec<&str> =
+        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 5);
+    for example in examples {
+        Definition::from_yaml(example).unwrap_or_else(|problems| panic!("{example}\n{problems}"));
+    }
+}
+
+#[test]
 fn valid_definitions_are_accepted_and_survive_every_form() {
     let paths = texts("valid");
     assert!(!paths.is_empty());

@@ -54,7 +54,7 @@ fn what_does_not_fit_is_refused_with_reasons() {
         (json!({"regions": null}), "params.regions: it must be a list, not nothing: give a list"),
         (
             json!({"regions": ["x".repeat(300_000)]}),
-            "params: the parameters have 300083 bytes; the limit is 262144: hand large data over as a file or URI",
+            "params: the parameters have 300073 bytes; the limit is 262144: hand large data over as a file or URI",
         ),
     ] {
         assert_eq!(bind(given).unwrap_err(), expected);
