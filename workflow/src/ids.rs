@@ -131,7 +131,9 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     };
     candidates
         .into_iter()
-        .filter(|candidate| *candidate != name)
+        // Enough for any list that a person knows; a graph of 10,000 nodes shall not make a mistake expensive.
+        .take(1_000)
+        .filter(|candidate| *candidate != name && candidate.len().abs_diff(name.len()) <= reach)
         .map(|candidate| (distance(candidate), candidate))
         // A distance as long as the name itself shares nothing with it.
         .filter(|(distance, candidate)| *distance <= reach && *distance < candidate.chars().count())

@@ -145,7 +145,8 @@ fn check_length(param: &Param, value: &Value, found: &mut Vec<(String, String)>)
     }
 }
 
-fn depth(value: &Value) -> usize {
+/// How many lists and objects stand inside each other, the value itself counted.
+pub(crate) fn depth(value: &Value) -> usize {
     // Without recursion: the depth is what is in doubt.
     let mut deepest = 0;
     let mut open = vec![(value, 1)];

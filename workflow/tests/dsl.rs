@@ -9,7 +9,7 @@ fn same(built: Workflow, yaml: &str) {
     let read = Definition::from_yaml(yaml).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(built, read, "\n{}", built.to_yaml());
     assert_eq!(built.content_hash(), read.content_hash());
-    let json = Definition::from_json(&read.canonical_json()).unwrap();
+    let json = Definition::from_json(&read.canonical_json()).expect("canonical JSON is valid");
     assert_eq!(json.content_hash(), read.content_hash());
 }
 

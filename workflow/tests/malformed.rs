@@ -1,6 +1,8 @@
 //! Every malformed definition in tests/malformed gives exactly the message beside it. `REWRITE=1 cargo test` writes the
 //! messages anew, for a person to read.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail by panicking too")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

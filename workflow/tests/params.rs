@@ -1,5 +1,7 @@
 //! Binding a run's parameters.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail by panicking too")]
+
 use meson_workflow::{Definition, bind_params};
 use serde_json::{Map, Value, json};
 

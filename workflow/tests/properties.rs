@@ -1,5 +1,7 @@
 //! Properties over random graphs and random text.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail by panicking too")]
+
 use std::collections::BTreeMap;
 
 use meson_workflow::definition::{Definition, Node, Retry, Step, TriggerRule, Work};

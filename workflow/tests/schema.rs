@@ -1,5 +1,7 @@
 //! The JSON Schema checked in is the one the types give. `REWRITE=1 cargo test` writes it anew.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail by panicking too")]
+
 use std::path::Path;
 
 #[test]

@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::expression::is_template;
 use crate::ids::did_you_mean;
-use crate::tree::Segment;
+use crate::problem::{Problem, Problems};
+use crate::reader::quoted;
+use crate::tree::{Segment, path_text, shorten};
 
 /// All kinds, in alphabetical order.
 pub const KINDS: [&Kind; 3] = [&noop::KIND, &python::KIND, &shell::KIND];
@@ -37,6 +39,24 @@ pub fn names() -> [&'static str; KINDS.len()] {
     KINDS.map(|kind| kind.name)
 }
 
+/// Checks a config once its templates are rendered: what validation could not know, a run must.
+pub fn check_rendered(kind: &str, config: &Map<String, Value>) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    let found = match find(kind) {
+        Some(kind) => kind.check_config(config),
+        None => vec![ConfigProblem {
+            path: Vec::new(),
+            message: format!("there is no kind `{}`", shorten(kind)),
+            remedy: format!("the kinds are {}", quoted(&names())),
+        }],
+    };
+    for ConfigProblem { mut path, message, remedy } in found {
+        path.insert(0, Segment::Name("config".to_owned()));
+        problems.push(Problem { location: None, path: path_text(&path), node: None, message, remedy });
+    }
+    problems.or(())
+}
+
 /// One thing wrong with a config: where in it, what, and the remedy.
 pub(crate) struct ConfigProblem {
     pub path: Vec<Segment>,
@@ -55,7 +75,7 @@ impl Kind {
                     check.mistyped = true;
                     format!("did you mean `{near}`?")
                 }
-                None => format!("kind `{}` takes {}", self.name, crate::reader::quoted(self.fields)),
+                None => format!("kind `{}` takes {}", self.name, quoted(self.fields)),
             };
             check.report(&[name], format!("unknown field `{name}`"), remedy);
         }
@@ -91,7 +111,7 @@ impl<'a> ConfigCheck<'a> {
             [_] => {}
             [] if self.mistyped => {}
             [] => {
-                let wanted = crate::reader::quoted(names).replace(" and ", " or ");
+                let wanted = quoted(names).replace(" and ", " or ");
                 self.report(
                     &[],
                     format!("kind `{kind}` needs {wanted} in `config`"),
@@ -99,7 +119,7 @@ impl<'a> ConfigCheck<'a> {
                 );
             }
             _ => {
-                let message = format!("kind `{kind}` takes only one of {}", crate::reader::quoted(&given));
+                let message = format!("kind `{kind}` takes only one of {}", quoted(&given));
                 self.report(&[given[1]], message, "keep one of them");
             }
         }

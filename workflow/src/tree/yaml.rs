@@ -107,7 +107,10 @@ impl<'a> Builder<'a, '_> {
         };
         let tree = Tree { at: Some(location(span.start)), data };
         if anchor != 0 {
-            self.anchors.insert(anchor, (tree.clone(), 1 + self.values - before));
+            // The copy kept for aliases counts too, or anchors inside anchors could hold many copies of one large value.
+            let values = 1 + self.values - before;
+            self.count(values, &span)?;
+            self.anchors.insert(anchor, (tree.clone(), values));
         }
         Ok(tree)
     }

@@ -34,6 +34,9 @@ impl Check<'_> {
                 format!("the list has {} items; the limit is {}", items.len(), limits::LITERAL_ITEMS);
             self.report(message, "let a step give the list, and write `items: outputs.<node>.<name>`");
         }
+        for (index, item) in items.iter().enumerate() {
+            self.at_index(index, |check| check.depth(item));
+        }
         if let Some(index) = items.iter().position(|item| item.as_str().is_some_and(is_template)) {
             self.at_index(index, |check| {
                 let remedy = "make the whole of `items` an expression, like `[params.a, params.b]` in quotes";
@@ -61,7 +64,7 @@ impl Check<'_> {
         self.at("state", |check| {
             check.names(repeat.state.keys(), "a state");
             for (name, value) in &repeat.state {
-                check.at(name, |check| check.templates(value, scope));
+                check.at(name, |check| check.value(value, scope));
             }
         });
         let inside = scope.enter(Frame::State(repeat.state.keys().map(String::as_str).collect()));
@@ -122,7 +125,7 @@ impl Check<'_> {
         self.at("params", |check| {
             check.names(call.params.keys(), "a parameter");
             for (name, value) in &call.params {
-                check.at(name, |check| check.templates(value, scope));
+                check.at(name, |check| check.value(value, scope));
             }
         });
     }

@@ -71,6 +71,9 @@ impl Check<'_> {
         for (place, node) in nodes.iter().enumerate() {
             let mut needs = Vec::with_capacity(node.needs.len());
             for (number, need) in node.needs.iter().enumerate() {
+                if self.problems.is_full() {
+                    break;
+                }
                 match index.get(need.as_str()) {
                     Some(&needed) if needed == place => {
                         self.need_problem(

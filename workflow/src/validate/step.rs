@@ -15,13 +15,13 @@ impl Check<'_> {
         let scope = &scope.enter(Frame::Attempt);
         self.kind(step);
         self.at("config", |check| {
+            for (name, value) in &step.config {
+                check.at(name, |check| check.value(value, scope));
+            }
             let size: usize = step.config.values().map(|value| value.to_string().len()).sum();
             if size > limits::CONFIG_BYTES {
                 let message = format!("`config` has {size} bytes; the limit is {}", limits::CONFIG_BYTES);
                 check.report(message, "bring large data in with `fetch`");
-            }
-            for (name, value) in &step.config {
-                check.at(name, |check| check.templates(value, scope));
             }
         });
         self.at("env", |check| check.environment(step, scope));

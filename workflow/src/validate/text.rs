@@ -12,6 +12,7 @@ use crate::expression::{
 };
 use crate::ids::is_variable_name;
 use crate::limits;
+use crate::params::depth;
 use crate::tree::{Segment, shorten};
 
 /// Words that mean something else in expressions.
@@ -56,11 +57,25 @@ impl Check<'_> {
         }
     }
 
-    /// Templates anywhere inside a JSON value.
-    pub(super) fn templates(&mut self, value: &Value, scope: &Scope<'_>) {
-        if self.path.len() > limits::VALUE_DEPTH + 4 * limits::NESTING_DEPTH {
-            return self.report(format!("`{}` is nested too deeply", self.field()), "nest it less deeply");
+    /// A JSON value: its depth, then the templates anywhere inside it.
+    pub(super) fn value(&mut self, value: &Value, scope: &Scope<'_>) {
+        if self.depth(value) {
+            self.templates(value, scope);
         }
+    }
+
+    /// Whether a value is no deeper than the limit; reported if it is.
+    pub(super) fn depth(&mut self, value: &Value) -> bool {
+        let fits = depth(value) <= limits::VALUE_DEPTH;
+        if !fits {
+            let message =
+                format!("`{}` is nested more than {} levels deep", self.field(), limits::VALUE_DEPTH);
+            self.report(message, "nest it less deeply");
+        }
+        fits
+    }
+
+    fn templates(&mut self, value: &Value, scope: &Scope<'_>) {
         match value {
             Value::String(text) => self.template(text, scope),
             Value::Array(items) => {
