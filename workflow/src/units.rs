@@ -120,3 +120,25 @@ macro_rules! as_text {
 
 as_text!(Millis, "Duration", r"^[0-9]+ ?(ms|s|m|h|d)$");
 as_text!(Bytes, "Size", r"^[0-9]+ ?(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)$");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_one_normal_form() {
+        for (text, normal) in
+            [("60s", "1m"), ("1 m", "1m"), ("1500ms", "1500ms"), ("24h", "1d"), ("0s", "0ms")]
+        {
+            assert_eq!(text.parse::<Millis>().unwrap().to_string(), normal);
+        }
+        for (text, normal) in [("1024KiB", "1MiB"), ("1kB", "1000B"), ("0GB", "0B"), ("3 GiB", "3GiB")] {
+            assert_eq!(text.parse::<Bytes>().unwrap().to_string(), normal);
+        }
+        for text in
+            ["", "s", "5", "-1s", "1.5s", "1S", "1 0s", "99999999999999999999s", "18446744073709551615d"]
+        {
+            assert!(text.parse::<Millis>().is_err(), "{text}");
+        }
+    }
+}
