@@ -63,7 +63,7 @@ fn add_node(index: &mut Index, state: &State, run: &Run, no: NodeNo, node: &Node
             index.evaluating.insert((key.0, Evaluation::Open { node: no }));
         }
         NodeStatus::Ready if node.position != 0 => {
-            let rank = priority(state, run, no, node).saturating_neg();
+            let rank = priority(state, run, no).saturating_neg();
             index.ready.insert(ReadyKey { rank, position: node.position, run: key.0, node: no });
         }
         NodeStatus::Placed | NodeStatus::Running => {
@@ -79,24 +79,14 @@ fn add_node(index: &mut Index, state: &State, run: &Run, no: NodeNo, node: &Node
     }
 }
 
-fn work<'a>(state: &'a State, run: &Run, no: NodeNo, node: &Node) -> Option<&'a PlanWork> {
-    let scope = run.scopes.get(&node.scope())?;
-    let plan = state.plan(run, scope.pin)?;
-    let body = plan.bodies.get(scope.body as usize)?;
-    body.nodes.get((no - scope.first) as usize).map(|planned| &planned.work)
-}
-
-fn priority(state: &State, run: &Run, no: NodeNo, node: &Node) -> i32 {
-    match work(state, run, no, node) {
-        Some(PlanWork::Step(step)) => step.priority,
-        _ => 0,
-    }
+fn priority(state: &State, run: &Run, no: NodeNo) -> i32 {
+    state.planned(run, no).and_then(|planned| planned.step()).map_or(0, |step| step.priority)
 }
 
 pub(crate) fn waits(state: &State, run: &Run) -> imbl::OrdMap<String, OrdSet<NodeNo>> {
     let mut waits = imbl::OrdMap::new();
-    for (no, node) in run.nodes.iter().filter(|(_, node)| node.status() == NodeStatus::Waiting) {
-        if let Some(PlanWork::Wait(signal)) = work(state, run, *no, node) {
+    for (no, _) in run.nodes.iter().filter(|(_, node)| node.status() == NodeStatus::Waiting) {
+        if let Some(PlanWork::Wait(signal)) = state.planned(run, *no).map(|planned| &planned.work) {
             let mut nodes: OrdSet<NodeNo> = waits.get(signal).cloned().unwrap_or_default();
             nodes.insert(*no);
             waits.insert(signal.clone(), nodes);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::ids::{Evaluation, NodeNo, ReadyKey, RunNo};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanNode};
 use crate::record::{Agent, Amounts, Run};
 
 /// All that the replicas agree on.
@@ -128,6 +128,13 @@ impl State {
     pub fn plan(&self, run: &Run, pin: u32) -> Option<&Plan> {
         let hash = run.info.pins.get(pin as usize)?;
         self.definitions.get(hash).map(|registered| &registered.plan)
+    }
+
+    /// The definition's side of a node.
+    pub fn planned(&self, run: &Run, no: NodeNo) -> Option<&PlanNode> {
+        let scope = run.scopes.get(&run.nodes.get(&no)?.scope())?;
+        let body = self.plan(run, scope.pin)?.bodies.get(scope.body as usize)?;
+        body.nodes.get((no - scope.first) as usize)
     }
 
     /// Number of living attempts.

@@ -49,4 +49,5 @@ fn archive_piece(state: &mut State, no: RunNo, out: &mut Out) {
     state.run_ids.remove(&run.info.run_id);
     state.runs.remove(&no);
     state.index.continuing.remove(&(no, 0));
+    out.effects.push(Effect::RunEnded { run: no });
 }

@@ -39,9 +39,7 @@ fn check(state: &State, command: &Place) -> std::result::Result<Amounts, Refusal
     if node.status() != NodeStatus::Ready || node.position == 0 {
         return Err(stale("the step is not ready"));
     }
-    let scope = run.scopes.get(&node.scope()).ok_or_else(|| stale("the step is gone"))?;
-    let plan = state.plan(run, scope.pin).ok_or_else(|| stale("the definition is gone"))?;
-    let planned = &plan.bodies[scope.body as usize].nodes[(command.node - scope.first) as usize];
+    let planned = state.planned(run, command.node).ok_or_else(|| stale("the step is gone"))?;
     let step = planned.step().ok_or_else(|| stale("the node is not a step"))?;
     let no_room = |message: String| refused(RefusalKind::NoRoom, message);
     let agent = state

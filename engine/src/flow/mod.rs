@@ -32,7 +32,6 @@ pub(crate) struct Flow<'a> {
     pub definitions: &'a OrdMap<String, Arc<Registered>>,
     pub workflows: &'a OrdMap<String, Vector<Version>>,
     pub now_ms: u64,
-    pub term: u64,
     pub effects: &'a mut Vec<Effect>,
     /// Nodes that ended and whose successors have not been told.
     ended: VecDeque<NodeNo>,
@@ -70,7 +69,6 @@ impl State {
             definitions: &self.definitions,
             workflows: &self.workflows,
             now_ms: self.now_ms,
-            term: self.term,
             effects,
             ended: VecDeque::new(),
             want_placement: false,

@@ -1,0 +1,128 @@
+//! The actor of the offer stream of the local resource manager: matches ready steps with room, commits each placement
+//! before anything is launched, and gives up agents that have been silent for longer than their lease.
+
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use meson_engine::State;
+use meson_engine::command::{AgentLost, Command, Place};
+use tracing::{info, warn};
+
+use super::Stop;
+use crate::placement::{self, Limits, Problem};
+use crate::resources::ResourceManager as _;
+use crate::resources::demand::demands;
+use crate::shared::Shared;
+
+/// How often silent agents are looked for.
+const LOOK_FOR_LOST: Duration = Duration::from_millis(500);
+
+/// Pause after a placement that could not be proposed.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The actor.
+pub struct OffersActor {
+    shared: Shared,
+    placing: bool,
+}
+
+/// Steps may be ready, or room may be free.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Look;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Placed;
+
+impl OffersActor {
+    /// Over this state.
+    pub fn new(shared: Shared) -> Self {
+        OffersActor { shared, placing: false }
+    }
+
+    fn give_up_silent_agents(&self) {
+        // The executor's lease ends `lease_ms` after it sent the last heartbeat that was acknowledged, which is before
+        // that heartbeat was heard here; `lease_margin_ms` covers the kill and clocks that run unlike (P3).
+        let config = &self.shared.config;
+        let patience = Duration::from_millis(config.lease_ms + config.lease_margin_ms);
+        let state = self.shared.published.state();
+        for agent in state.agents.values().filter(|agent| agent.up) {
+            let silent = Instant::now().saturating_duration_since(self.shared.sessions.last_heard(&agent.agent_id));
+            if silent <= patience {
+                continue;
+            }
+            warn!(agent = agent.agent_id, silent_ms = silent.as_millis() as u64, "giving up a silent agent");
+            let message = format!("the executor was silent for {} s", silent.as_secs());
+            let command = AgentLost { agent_id: agent.agent_id.clone(), message };
+            let proposer = self.shared.proposer.clone();
+            actix::spawn(async move {
+                if let Err(error) = proposer.propose(command).await {
+                    info!(%error, "giving up an agent has to wait for the next look");
+                }
+            });
+        }
+    }
+}
+
+/// Commands for all that fits right now.
+fn solve(shared: &Shared, state: &State) -> Vec<Command> {
+    if state.index.ready.is_empty() {
+        return Vec::new();
+    }
+    let offers = shared.sessions.offers(state);
+    let limits = Limits::default();
+    let demands = demands(state, limits.examine_max);
+    let solution = placement::solve(&Problem { demands: &demands, offers: &offers, limits });
+    let place = |launch: placement::Launch| Place { run: launch.run, node: launch.node, agent: launch.agent };
+    solution.launches.into_iter().map(|launch| place(launch).into()).collect()
+}
+
+impl Actor for OffersActor {
+    type Context = Context<Self>;
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_FOR_LOST, |actor, _| actor.give_up_silent_agents());
+    }
+}
+
+impl Handler<Look> for OffersActor {
+    type Result = ();
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        // Placements that are proposed but not applied would be solved for again: one batch at a time, and a look
+        // after it.
+        if self.placing {
+            return;
+        }
+        let commands = solve(&self.shared, &self.shared.published.state());
+        if commands.is_empty() {
+            return;
+        }
+        self.placing = true;
+        let (proposer, me) = (self.shared.proposer.clone(), ctx.address());
+        actix::spawn(async move {
+            let results = proposer.propose_all(commands).await;
+            // When nothing got through, trying the same again at once would only burn time.
+            if !results.is_ok_and(|results| results.iter().any(Result::is_ok)) {
+                info!("no placement was committed; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            // The actor may have stopped; then nobody cares.
+            let _ = me.send(Placed).await;
+        });
+    }
+}
+
+impl Handler<Placed> for OffersActor {
+    type Result = ();
+    fn handle(&mut self, _: Placed, ctx: &mut Self::Context) {
+        self.placing = false;
+        self.handle(Look, ctx);
+    }
+}
+
+impl Handler<Stop> for OffersActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,222 @@
+//! Settings: a TOML file, overridden by `MESON_*` variables, overridden by flags; the same names in all three.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use meson_raft::Member;
+use serde::{Deserialize, Serialize};
+
+/// Flags of meson-scheduler. Each may also stand in the file, or as `MESON_<NAME>` in the environment.
+#[derive(Debug, Parser, Serialize)]
+#[command(name = "meson-scheduler", version, about = "A replica of the Meson workflow scheduler")]
+pub struct Flags {
+    /// TOML file with settings.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// Print the settings in force and exit.
+    #[arg(long)]
+    #[serde(skip)]
+    pub print_config: bool,
+    /// This replica's number in the trio, from 1.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<u64>,
+    /// Where the replica keeps its log, state and attempts' output.
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+    /// Address of the gRPC face for clients and executors.
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Address for the other replicas.
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raft_listen: Option<SocketAddr>,
+    /// Address of the HTTP face (health).
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_listen: Option<SocketAddr>,
+    /// All replicas, this one too, as `id=raft-url,grpc-url,http-url;…`. A fresh trio begins with these.
+    #[arg(long, value_name = "REPLICAS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, value_name = "FILTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_level: Option<String>,
+}
+
+/// The settings in force. Times are milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The Raft group; run ids carry it.
+    pub group_id: u64,
+    /// This replica's number.
+    pub node_id: u64,
+    /// Data directory.
+    pub data_dir: PathBuf,
+    /// gRPC face.
+    pub listen: SocketAddr,
+    /// Face for replicas.
+    pub raft_listen: SocketAddr,
+    /// HTTP face.
+    pub http_listen: SocketAddr,
+    /// All replicas, as in the flag. Empty: a single replica at the addresses it listens on.
+    pub peers: String,
+    /// Log filter.
+    pub log_level: String,
+    /// Interval of the leader's heartbeats to the other replicas.
+    pub raft_heartbeat_ms: u64,
+    /// Shortest silence of the leader after which a replica stands for election.
+    pub election_min_ms: u64,
+    /// Longest such silence.
+    pub election_max_ms: u64,
+    /// Log entries between snapshots.
+    pub snapshot_every_entries: u64,
+    /// How long an executor's attempts may go on without word from a leader.
+    pub lease_ms: u64,
+    /// What the scheduler waits beyond the lease before it gives an executor up (P3).
+    pub lease_margin_ms: u64,
+    /// Interval of executors' heartbeats.
+    pub heartbeat_ms: u64,
+    /// From polite to forceful kill.
+    pub kill_grace_ms: u64,
+    /// Largest gRPC message taken in, in bytes.
+    pub message_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            group_id: 1,
+            node_id: 1,
+            data_dir: "meson-data".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            raft_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
+            http_listen: SocketAddr::from(([127, 0, 0, 1], 7402)),
+            peers: String::new(),
+            log_level: "info".to_owned(),
+            raft_heartbeat_ms: 100,
+            election_min_ms: 400,
+            election_max_ms: 800,
+            snapshot_every_entries: 10_000,
+            lease_ms: 15_000,
+            lease_margin_ms: 5_000,
+            heartbeat_ms: 1_000,
+            kill_grace_ms: 5_000,
+            message_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// What can be wrong with settings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source cannot be read or has unknown names or wrong values.
+    #[error("the settings are not valid: {0}")]
+    Read(#[from] Box<figment::Error>),
+    /// The list of replicas is not of its form.
+    #[error("peers: `{0}` is not of the form `id=raft-url,grpc-url,http-url`")]
+    Peer(String),
+    /// This replica is not in the list.
+    #[error("peers: node id {0} is not among them")]
+    NotAmongPeers(u64),
+    /// Times that contradict each other.
+    #[error("{0}")]
+    Times(&'static str),
+}
+
+impl Config {
+    /// Reads the settings from all sources.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn load(flags: &Flags) -> Result<Config, Error> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        if let Some(file) = &flags.config {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let known = figment.clone().extract::<figment::value::Dict>().unwrap_or_default();
+        let env = Env::prefixed("MESON_").filter(move |name| known.contains_key(name.as_str()));
+        let config: Config =
+            figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.election_min_ms <= 2 * self.raft_heartbeat_ms || self.election_max_ms <= self.election_min_ms {
+            return Err(Error::Times("raft_heartbeat_ms · 2 < election_min_ms < election_max_ms must hold"));
+        }
+        if self.heartbeat_ms.saturating_mul(3) > self.lease_ms {
+            return Err(Error::Times("lease_ms must be at least three times heartbeat_ms"));
+        }
+        let members = self.members()?;
+        if !members.iter().any(|member| member.node_id == self.node_id) {
+            return Err(Error::NotAmongPeers(self.node_id));
+        }
+        Ok(())
+    }
+
+    /// The replicas of a fresh cluster.
+    ///
+    /// # Errors
+    /// When `peers` is not of its form.
+    pub fn members(&self) -> Result<Vec<Member>, Error> {
+        if self.peers.trim().is_empty() {
+            return Ok(vec![Member {
+                node_id: self.node_id,
+                raft_address: format!("http://{}", self.raft_listen),
+                api_address: format!("http://{}", self.listen),
+                http_address: format!("http://{}", self.http_listen),
+            }]);
+        }
+        self.peers.split(';').map(str::trim).filter(|peer| !peer.is_empty()).map(member).collect()
+    }
+}
+
+fn member(text: &str) -> Result<Member, Error> {
+    let wrong = || Error::Peer(text.to_owned());
+    let (id, addresses) = text.split_once('=').ok_or_else(wrong)?;
+    let addresses: Vec<&str> = addresses.split(',').map(str::trim).collect();
+    let [raft, api, http] = addresses.as_slice() else { return Err(wrong()) };
+    if ![raft, api, http].iter().all(|address| address.starts_with("http://") || address.starts_with("https://")) {
+        return Err(wrong());
+    }
+    Ok(Member {
+        node_id: id.trim().parse().map_err(|_| wrong())?,
+        raft_address: (*raft).to_owned(),
+        api_address: (*api).to_owned(),
+        http_address: (*http).to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_parsed_and_bad_ones_named() {
+        let config = Config { peers: "1=http://a:1,http://a:2,http://a:3; 2=http://b:1,http://b:2,http://b:3".into(), ..Config::default() };
+        let members = config.members().unwrap();
+        assert_eq!(members.len(), 2);
+        assert_eq!(members[1].api_address, "http://b:2");
+        let wrong = Config { peers: "1=http://a:1".into(), ..Config::default() };
+        assert_eq!(wrong.members().unwrap_err().to_string(), "peers: `1=http://a:1` is not of the form `id=raft-url,grpc-url,http-url`");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert!(Config::default().check().is_ok());
+        assert!(Config { heartbeat_ms: 14_000, ..Config::default() }.check().is_err());
+        assert!(Config { election_min_ms: 100, ..Config::default() }.check().is_err());
+        let alone = Config { node_id: 2, peers: "1=http://a,http://b,http://c".into(), ..Config::default() };
+        assert!(matches!(alone.check(), Err(Error::NotAmongPeers(2))));
+    }
+}

@@ -1,0 +1,106 @@
+//! Leadership, gained and lost side by side. Gaining it: a read barrier, the term into the state, actors from
+//! `recover(state)`, then the faces serve as leader. Losing it: all of that stops.
+
+mod dispatch;
+
+use std::time::Duration;
+
+use meson_engine::command::Lead;
+use meson_engine::recover;
+use meson_raft::{Role, RoleKind};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::machine::{Effects, Next};
+use crate::shared::Shared;
+use dispatch::Dispatch;
+
+/// How often all owed effects are derived from the state again, in case a message was lost.
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+
+/// Pause before trying again to begin a term.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Follows the replica's role until `stop` turns true. Runs on the actors' thread.
+pub async fn run(shared: Shared, mut effects: Effects, mut stop: watch::Receiver<bool>) {
+    let mut role = shared.replica.role();
+    while !*stop.borrow() {
+        let now = role.borrow_and_update().clone();
+        if now.kind == RoleKind::Leader {
+            if begin(&shared, now.term).await {
+                serve(&shared, now.term, &mut effects, &mut role, &mut stop).await;
+                end(&shared, now.term);
+            } else {
+                tokio::time::sleep(RETRY).await;
+            }
+            continue;
+        }
+        tokio::select! {
+            changed = role.changed() => if changed.is_err() { return },
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// Makes sure that everything committed is applied here and that older terms are refused from now on.
+async fn begin(shared: &Shared, term: u64) -> bool {
+    if let Err(error) = shared.replica.read_barrier().await {
+        info!(term, %error, "not confirmed as leader yet");
+        return false;
+    }
+    match shared.proposer.propose(Lead {}).await {
+        Ok(_) => true,
+        Err(error) => {
+            info!(term, %error, "could not begin the term");
+            false
+        }
+    }
+}
+
+async fn serve(
+    shared: &Shared,
+    term: u64,
+    effects: &mut Effects,
+    role: &mut watch::Receiver<Role>,
+    stop: &mut watch::Receiver<bool>,
+) {
+    let still_leads = |role: &Role| role.kind == RoleKind::Leader && role.term == term;
+    if !still_leads(&role.borrow()) {
+        return;
+    }
+    info!(term, "leading");
+    effects.clear();
+    shared.leading.send_replace(Some(term));
+    let mut dispatch = Dispatch::new(shared.clone());
+    dispatch.all(recover(&shared.published.state()));
+    let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
+    reconcile.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            next = effects.next() => match next {
+                Next::Effects(effects) => dispatch.all(effects),
+                Next::Dropped => {
+                    warn!("effects were dropped; deriving them from the state");
+                    dispatch.all(recover(&shared.published.state()));
+                }
+                Next::Closed => break,
+            },
+            _ = shared.reconcile.notified() => dispatch.all(recover(&shared.published.state())),
+            _ = reconcile.tick() => dispatch.all(recover(&shared.published.state())),
+            changed = role.changed() => {
+                if changed.is_err() || !still_leads(&role.borrow_and_update()) {
+                    break;
+                }
+            }
+            _ = stop.changed() => break,
+        }
+    }
+    dispatch.stop();
+}
+
+fn end(shared: &Shared, term: u64) {
+    shared.leading.send_replace(None);
+    shared.sessions.close_all();
+    shared.soft.clear();
+    info!(term, "no longer leading");
+}

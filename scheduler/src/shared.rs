@@ -1,0 +1,42 @@
+//! What all parts of the shell hold: the view of the state, the way to write, and the leader's soft knowledge.
+
+use std::sync::Arc;
+
+use meson_raft::Replica;
+use tokio::sync::{Notify, watch};
+
+use crate::config::Config;
+use crate::machine::Published;
+use crate::proposer::Proposer;
+use crate::resources::local::Sessions;
+use crate::soft::Soft;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Shared {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// The replicated state, as applied here.
+    pub published: Published,
+    /// The only way to write.
+    pub proposer: Proposer,
+    /// This replica of the log.
+    pub replica: Replica,
+    /// Sessions with executors, while this replica leads.
+    pub sessions: Sessions,
+    /// Progress of running attempts, while this replica leads.
+    pub soft: Soft,
+    /// The term this replica leads in with its actors running; none otherwise. Faces serve as leader only then.
+    pub leading: watch::Sender<Option<u64>>,
+    /// Asks for all owed effects to be derived from the state now, rather than at the next tick.
+    pub reconcile: Arc<Notify>,
+    /// The thread that actors live on.
+    pub arbiter: actix::ArbiterHandle,
+}
+
+impl Shared {
+    /// Whether this replica leads and is ready to serve as leader.
+    pub fn is_leading(&self) -> bool {
+        self.leading.borrow().is_some()
+    }
+}
