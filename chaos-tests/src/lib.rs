@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Real processes under faults: a cluster of the real binaries on free ports of this machine, clients that ride through
+//! failovers, and waits on conditions. Tests and benchmarks drive the binaries through this, never scheduler internals.
+
+mod client;
+mod cluster;
+mod wait;
+
+pub use client::Client;
+pub use cluster::{Cluster, Options};
+pub use wait::{PATIENCE, until};

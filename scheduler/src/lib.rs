@@ -1,3 +1,22 @@
-//! Placeholder.
+//! THE SHELL: a replica of the scheduler. The engine decides, inside the replicated log (`machine`); while this replica
+//! leads, `leader` turns the engine's effects into messages to `actors`, and `api` serves people and programs.
+//!
+//! `proposer` is the only way to write. `placement` and `evaluate` are functions of values. `resources` is the seam to
+//! resource managers, `logs` the store of attempts' output.
 
+pub mod actors;
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod evaluate;
+pub mod http;
+pub mod leader;
+pub mod logs;
+pub mod machine;
+pub mod paths;
 pub mod placement;
+pub mod proposer;
+pub mod resources;
+pub mod serve;
+pub mod shared;
+pub mod soft;

@@ -9,9 +9,9 @@ use meson_engine::command::{AgentLost, Command, Place};
 use tracing::{info, warn};
 
 use super::Stop;
-use crate::placement::{self, Limits, Problem};
+use crate::placement::{self, BestFit, Limits, Problem};
 use crate::resources::ResourceManager as _;
-use crate::resources::demand::demands;
+use crate::resources::demand::Waiting;
 use crate::shared::Shared;
 
 /// How often silent agents are looked for.
@@ -23,6 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The actor.
 pub struct OffersActor {
     shared: Shared,
+    waiting: Waiting,
     placing: bool,
 }
 
@@ -38,7 +39,7 @@ struct Placed;
 impl OffersActor {
     /// Over this state.
     pub fn new(shared: Shared) -> Self {
-        OffersActor { shared, placing: false }
+        OffersActor { shared, waiting: Waiting::default(), placing: false }
     }
 
     fn give_up_silent_agents(&self) {
@@ -66,14 +67,14 @@ impl OffersActor {
 }
 
 /// Commands for all that fits right now.
-fn solve(shared: &Shared, state: &State) -> Vec<Command> {
-    if state.index.ready.is_empty() {
+fn solve(shared: &Shared, waiting: &mut Waiting, state: &State) -> Vec<Command> {
+    let queue = waiting.follow(state);
+    if queue.is_empty() {
         return Vec::new();
     }
     let offers = shared.sessions.offers(state);
-    let limits = Limits::default();
-    let demands = demands(state, limits.examine_max);
-    let solution = placement::solve(&Problem { demands: &demands, offers: &offers, limits });
+    let problem = Problem { queue, offers: &offers, limits: Limits::default(), now_ms: state.now_ms };
+    let solution = placement::solve(&problem, &BestFit);
     let place = |launch: placement::Launch| Place { run: launch.run, node: launch.node, agent: launch.agent };
     solution.launches.into_iter().map(|launch| place(launch).into()).collect()
 }
@@ -93,7 +94,7 @@ impl Handler<Look> for OffersActor {
         if self.placing {
             return;
         }
-        let commands = solve(&self.shared, &self.shared.published.state());
+        let commands = solve(&self.shared, &mut self.waiting, &self.shared.published.state());
         if commands.is_empty() {
             return;
         }

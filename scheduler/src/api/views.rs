@@ -12,7 +12,7 @@ use crate::evaluate;
 use crate::paths;
 use crate::placement;
 use crate::resources::ResourceManager as _;
-use crate::resources::demand::demand_of;
+use crate::resources::demand::shape;
 use crate::shared::Shared;
 
 /// A node of a run, in this state. Soft facts and reasons are there on the leader only.
@@ -57,8 +57,8 @@ fn waiting_reason(shared: &Shared, state: &State, run: &Run, no: NodeNo, node: &
     match node.status() {
         NodeStatus::Pending => pending_reason(state, run, no, node),
         NodeStatus::Ready if run.head.paused => "the run is paused".to_owned(),
-        NodeStatus::Ready => match demand_of(state, run, no) {
-            Some(demand) => placement::explain(&demand, &shared.sessions.offers(state)).to_string(),
+        NodeStatus::Ready => match shape(state, run, no) {
+            Some(shape) => placement::explain(&shape, &shared.sessions.offers(state)).to_string(),
             None => String::new(),
         },
         NodeStatus::BackingOff => {

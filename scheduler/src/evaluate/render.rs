@@ -43,6 +43,8 @@ pub fn render(state: &State, run: RunNo, no: NodeNo) -> Result<Rendered> {
     let context = visible.context_of_value(&source)?.attempt(u64::from(node.attempts()));
     let mut rendered = expression::render_value(&source, &context).map_err(at("config"))?;
     let Value::Object(config) = rendered["config"].take() else { return Err(Error::Gone) };
+    meson_workflow::kinds::check_rendered(&step.kind, &config)
+        .map_err(|problems| wrong("config", problems.to_string()))?;
     let params = visible.params()?;
     Ok(Rendered {
         kind: step.kind.clone(),

@@ -1,38 +1,67 @@
-//! From the ready queue to what the solver takes: what each waiting step needs of an agent.
+//! From the state's ready queue to the solver's: what each waiting step needs of an agent. The solver's queue follows
+//! the state's by their difference, so that a look costs what changed, not what waits.
 
+use std::sync::Arc;
+
+use imbl::OrdSet;
+use imbl::ordset::DiffItem;
 use meson_engine::State;
 use meson_engine::ids::{NodeNo, ReadyKey};
 use meson_engine::plan::PlanWork;
 use meson_engine::record::{Amounts, Run};
 
 use super::amounts;
-use crate::placement::Demand;
+use crate::placement::{Demand, Queue, Shape};
 
-/// The first `max` waiting steps, in the order of the queue.
-pub fn demands(state: &State, max: usize) -> Vec<Demand> {
-    state.index.ready.iter().take(max).filter_map(|key| demand(state, key)).collect()
+/// The solver's queue, following a state.
+#[derive(Default)]
+pub struct Waiting {
+    queue: Queue,
+    seen: OrdSet<ReadyKey>,
+}
+
+impl Waiting {
+    /// The queue as of this state.
+    pub fn follow(&mut self, state: &State) -> &Queue {
+        for change in self.seen.diff(&state.index.ready) {
+            match change {
+                DiffItem::Add(key) => {
+                    if let Some(demand) = demand(state, key) {
+                        self.queue.insert(demand);
+                    }
+                }
+                DiffItem::Remove(key) => {
+                    // A step that left the queue and came back may be told in either order.
+                    if self.queue.get(key.run, key.node).is_some_and(|known| known.position == key.position) {
+                        self.queue.remove(key.run, key.node);
+                    }
+                }
+                DiffItem::Update { .. } => {}
+            }
+        }
+        self.seen = state.index.ready.clone();
+        &self.queue
+    }
 }
 
 fn demand(state: &State, key: &ReadyKey) -> Option<Demand> {
     let run = state.runs.get(&key.run)?;
-    let node = run.nodes.get(&key.node)?;
-    let PlanWork::Step(step) = &state.planned(run, key.node)?.work else { return None };
     Some(Demand {
         run: key.run,
         node: key.node,
-        priority: step.priority,
+        priority: key.rank.saturating_neg(),
         position: key.position,
-        waiting_ms: state.now_ms.saturating_sub(node.ready_ms),
+        ready_at_ms: run.nodes.get(&key.node)?.ready_ms,
+        shape: Arc::new(shape(state, run, key.node)?),
+    })
+}
+
+/// What a step asks of an agent.
+pub fn shape(state: &State, run: &Run, no: NodeNo) -> Option<Shape> {
+    let PlanWork::Step(step) = &state.planned(run, no)?.work else { return None };
+    Some(Shape {
         kind: step.kind.clone(),
         resources: amounts(Amounts::from(&step.resources)),
         constraints: step.constraints.clone(),
     })
-}
-
-/// What one ready step needs; none when it is not in the queue.
-pub fn demand_of(state: &State, run: &Run, no: NodeNo) -> Option<Demand> {
-    let node = run.nodes.get(&no)?;
-    let PlanWork::Step(step) = &state.planned(run, no)?.work else { return None };
-    let rank = step.priority.saturating_neg();
-    demand(state, &ReadyKey { rank, position: node.position, run: run.number(), node: no })
 }

@@ -1,0 +1,157 @@
+//! Puts the replica together and serves its faces until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use meson_proto::v1::cluster_service_server::ClusterServiceServer;
+use meson_proto::v1::executor_service_server::ExecutorServiceServer;
+use meson_proto::v1::log_service_server::LogServiceServer;
+use meson_proto::v1::run_service_server::RunServiceServer;
+use meson_proto::v1::workflow_service_server::WorkflowServiceServer;
+use meson_raft::Replica;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tracing::info;
+
+use crate::api::cluster::Cluster;
+use crate::api::executors::Executors;
+use crate::api::gate::Gate;
+use crate::api::history::History;
+use crate::api::logs;
+use crate::api::runs::Runs;
+use crate::api::workflows::Workflows;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::machine::{Effects, Machine};
+use crate::proposer::Proposer;
+use crate::shared::Shared;
+use crate::{http, leader};
+
+/// Interval and patience of keepalive on client connections.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// How long open requests may take to end when the replica stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs the replica until `stop` turns true.
+///
+/// # Errors
+/// When an address is taken, the data directory cannot be used, or the settings contradict it.
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let listeners = Listeners::bind(&config).await?;
+    let (shared, effects) = open(config).await?;
+    let mut raft = tokio::spawn(serve_raft(shared.clone(), listeners.raft, stop.clone()));
+    shared.replica.initialize(shared.config.members()?).await.context("starting the trio")?;
+    let mut api = tokio::spawn(serve_api(shared.clone(), listeners.api, stop.clone()));
+    let mut web = tokio::spawn(serve_http(shared.clone(), listeners.http, stop.clone()));
+    info!(node_id = shared.config.node_id, listen = %shared.config.listen, "replica is up");
+    leader::run(shared.clone(), effects, stop).await;
+    let drained = async {
+        // A face that failed has said so in the log.
+        let _ = tokio::join!(&mut api, &mut web);
+        shared.replica.shutdown().await;
+        let _ = (&mut raft).await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        info!("streams were still open; stopping all the same");
+    }
+    Ok(())
+}
+
+struct Listeners {
+    api: TcpListener,
+    raft: TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |name: &str, address| {
+            TcpListener::bind(address).await.with_context(|| format!("{name}: cannot listen on {address}"))
+        };
+        Ok(Listeners {
+            api: bind("listen", config.listen).await?,
+            raft: bind("raft_listen", config.raft_listen).await?,
+            http: bind("http_listen", config.http_listen).await?,
+        })
+    }
+}
+
+async fn open(config: Config) -> anyhow::Result<(Shared, Effects)> {
+    let (machine, published, effects) = Machine::new();
+    let mut raft = meson_raft::Config::new(config.group_id, config.node_id, config.data_dir.join("raft"));
+    raft.heartbeat_ms = config.raft_heartbeat_ms;
+    raft.election_min_ms = config.election_min_ms;
+    raft.election_max_ms = config.election_max_ms;
+    raft.snapshot_every_entries = config.snapshot_every_entries;
+    let replica = Replica::open(raft, machine).await.context("opening the data directory")?;
+    let shared = Shared {
+        config: Arc::new(config),
+        published,
+        proposer: Proposer::new(replica.clone(), Clock::start()),
+        replica,
+        sessions: Default::default(),
+        soft: Default::default(),
+        leading: watch::Sender::new(None),
+        reconcile: Arc::new(Notify::new()),
+        arbiter: actix::Arbiter::current(),
+    };
+    Ok((shared, effects))
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A closed channel means that the process ends.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn serve_raft(shared: Shared, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .tcp_nodelay(true)
+        .add_service(shared.replica.service())
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped(stop))
+        .await
+        .context("serving the other replicas")
+}
+
+async fn serve_http(shared: Shared, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    axum::serve(listener, http::router(shared)).with_graceful_shutdown(stopped(stop)).await.context("serving HTTP")
+}
+
+async fn serve_api(shared: Shared, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let gate = Arc::new(Gate::new(shared.clone()));
+    let history = History::new(shared.replica.archive());
+    let limit = shared.config.message_bytes_max;
+    let runs = Runs { shared: shared.clone(), gate: gate.clone(), history };
+    let workflows = Workflows { shared: shared.clone(), gate: gate.clone() };
+    let logs = logs::service(&shared, runs.clone(), gate.clone())?;
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<RunServiceServer<Runs>>().await;
+    health.set_serving::<WorkflowServiceServer<Workflows>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(meson_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let reflection_alpha = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(meson_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1alpha()?;
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .tcp_nodelay(true)
+        .add_service(WorkflowServiceServer::new(workflows).max_decoding_message_size(limit))
+        .add_service(RunServiceServer::new(runs).max_decoding_message_size(limit))
+        .add_service(ExecutorServiceServer::new(Executors { shared: shared.clone() }).max_decoding_message_size(limit))
+        .add_service(LogServiceServer::new(logs).max_decoding_message_size(limit))
+        .add_service(ClusterServiceServer::new(Cluster { shared, gate }))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(reflection_alpha)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped(stop))
+        .await
+        .context("serving gRPC")
+}
