@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The process on an agent that runs attempts of steps and reports on them.
+//!
+//! `session` speaks with the leader, `attempts` holds what runs, `task` is one child process tree under its supervisor,
+//! `runners` know the step technologies, `outbox` keeps reports until they are acknowledged, `logs` ships output to the
+//! replicas. The executor decides nothing about runs: it does what it is told, once, and says what became of it.
+
+pub mod attempts;
+pub mod channel;
+pub mod clock;
+pub mod config;
+pub mod events;
+pub mod identity;
+pub mod lease;
+pub mod logs;
+pub mod outbox;
+pub mod runners;
+pub mod session;
+pub mod task;
+pub mod telemetry;
+pub mod units;

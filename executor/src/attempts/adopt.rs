@@ -1,0 +1,57 @@
+//! After a restart: what became of the attempts that an earlier process of this executor launched.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use meson_proto::v1::Launch;
+use prost::Message as _;
+use tracing::{info, warn};
+
+use super::{Executor, child};
+use crate::task::dirs::AttemptDir;
+use crate::task::handle;
+
+impl Executor {
+    /// Takes over all attempts on disk: follows those that run, reports those that ended meanwhile, gives up the rest.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn adopt_all(self: &Arc<Self>) -> io::Result<()> {
+        let mut reports: HashMap<String, u64> = self.outbox.unreleased();
+        for entry in std::fs::read_dir(self.attempts_dir())? {
+            let dir = AttemptDir::new(entry?.path());
+            let launch = std::fs::read(dir.launch()).ok().and_then(|bytes| Launch::decode(&bytes[..]).ok());
+            let Some(launch) = launch.filter(|launch| self.dir(&launch.attempt_id) == dir) else {
+                warn!(dir = %dir.root().display(), "no launch in this directory; removed");
+                std::fs::remove_dir_all(dir.root())?;
+                continue;
+            };
+            self.table().raise_fence(&launch);
+            let report = reports.remove(&launch.attempt_id);
+            self.adopt(launch, &dir, report)?;
+        }
+        // Reports whose files are gone have no log to wait for.
+        for id in reports.into_values() {
+            self.outbox.release(id, false);
+        }
+        Ok(())
+    }
+
+    fn adopt(self: &Arc<Self>, launch: Launch, dir: &AttemptDir, report: Option<u64>) -> io::Result<()> {
+        if dir.done().exists() || report.is_some() {
+            self.table().end(&launch.attempt_id, true);
+            let log = self.logs.open(&launch, dir)?;
+            if let Some(id) = report {
+                let executor = self.clone();
+                tokio::spawn(async move { child::release(&executor, &log, id).await });
+            }
+            return Ok(());
+        }
+        let watch = handle::find(dir)?;
+        info!(attempt_id = launch.attempt_id, watch = ?watch, "adopted");
+        let (progress, orders) = self.add(&launch);
+        tokio::spawn(child::adopt(self.clone(), launch, watch, progress, orders));
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! The life of an attempt with a child process: prepare, start, follow, report.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meson_proto::v1::{AttemptState, Failure, FailureClass, Launch, Report};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, sleep};
+use tracing::{error, info, warn};
+
+use super::{Executor, Order, Progress, contract};
+use crate::clock;
+use crate::events::{Refused, Tail};
+use crate::logs::AttemptLog;
+use crate::runners::Program;
+use crate::task::dirs::{AttemptDir, write_whole};
+use crate::task::exit;
+use crate::task::handle::{self, Watch};
+use crate::task::spec::{self, Exit, Spec};
+
+/// How often events and log of a running attempt are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+struct Child {
+    executor: Arc<Executor>,
+    launch: Launch,
+    dir: AttemptDir,
+    log: Arc<AttemptLog>,
+    progress: Arc<Progress>,
+    orders: mpsc::Receiver<Order>,
+    events: Tail,
+    /// Overrides what the exit says.
+    failure: Option<Failure>,
+    discard: bool,
+    started_at_ms: u64,
+}
+
+/// Runs a new attempt from launch to report.
+pub async fn launch(
+    executor: Arc<Executor>,
+    launch: Launch,
+    program: Program,
+    progress: Arc<Progress>,
+    orders: mpsc::Receiver<Order>,
+) {
+    let Some(mut child) = Child::create(executor, launch, progress, orders) else { return };
+    match child.start(program).await {
+        Ok(watch) => child.follow(watch, "supervisor_lost").await,
+        Err(failure) => {
+            child.failure = Some(failure);
+            child.report(None).await;
+        }
+    }
+}
+
+/// Follows an attempt that an earlier executor launched.
+pub async fn adopt(
+    executor: Arc<Executor>,
+    launch: Launch,
+    watch: Watch,
+    progress: Arc<Progress>,
+    orders: mpsc::Receiver<Order>,
+) {
+    let Some(child) = Child::create(executor, launch, progress, orders) else { return };
+    child.follow(watch, "executor_restart_lost").await;
+}
+
+/// Lets a durable report go out as soon as its log is safe, or has had its time.
+pub async fn release(executor: &Executor, log: &AttemptLog, report_id: u64) {
+    let wait = Duration::from_millis(executor.config.log_wait_ms);
+    let complete = tokio::time::timeout(wait, log.stored()).await.unwrap_or(false);
+    executor.outbox.release(report_id, complete);
+}
+
+impl Child {
+    /// Creates the attempt's files, the intent among them; a disk that refuses is the end of the attempt.
+    fn create(
+        executor: Arc<Executor>,
+        launch: Launch,
+        progress: Arc<Progress>,
+        orders: mpsc::Receiver<Order>,
+    ) -> Option<Self> {
+        let dir = executor.dir(&launch.attempt_id);
+        let opened = dir
+            .create()
+            .and_then(|()| write_whole(&dir.launch(), &launch.encode_to_vec()))
+            .and_then(|()| executor.logs.open(&launch, &dir));
+        match opened {
+            Ok(log) => Some(Self {
+                executor,
+                launch,
+                dir,
+                log,
+                progress,
+                orders,
+                events: Tail::default(),
+                failure: None,
+                discard: false,
+                started_at_ms: clock::unix_ms(),
+            }),
+            Err(error) => {
+                error!(attempt_id = launch.attempt_id, %error, "no files for the attempt");
+                let failure = platform("executor_disk", &error);
+                executor.refuse(&launch, failure);
+                executor.table().end(&launch.attempt_id, false);
+                None
+            }
+        }
+    }
+
+    async fn start(&mut self, program: Program) -> Result<Watch, Failure> {
+        let launched_at = clock::boot_ms();
+        let timeout_ms = if self.launch.timeout_ms == 0 { u64::MAX } else { self.launch.timeout_ms };
+        let Self { executor, launch, dir, orders, discard, .. } = self;
+        let prepared = async {
+            executor.lease.held().await;
+            write_inputs(executor, launch, dir, &program).map_err(|error| platform("executor_disk", &error))
+        };
+        tokio::select! {
+            prepared = prepared => prepared?,
+            () = sleep(Duration::from_millis(timeout_ms)) => {
+                return Err(exit::new(FailureClass::Timeout, "timeout", "timed out before its start"));
+            }
+            Some(Order::Kill { discard: unwanted, .. }) = orders.recv() => {
+                *discard = unwanted;
+                return Err(exit::new(FailureClass::Cancelled, "killed", "killed before its start"));
+            }
+        }
+        let spec = self.spec(program, launched_at);
+        let (dir, attempt_id) = (self.dir.clone(), self.launch.attempt_id.clone());
+        let started = tokio::task::spawn_blocking(move || handle::start(&dir, &attempt_id, &spec)).await;
+        started.map_err(io::Error::other).flatten().map_err(|error| platform("supervisor_start", &error))
+    }
+
+    fn spec(&self, program: Program, launched_at: u64) -> Spec {
+        let config = &self.executor.config;
+        let workspace = contract::workspace(&self.launch, &config.data_dir);
+        let own = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let grace = self.launch.kill_grace_ms;
+        Spec {
+            argv: program.argv,
+            env: contract::environment(own, program.env, &self.launch, &self.dir, &workspace),
+            cwd: self.dir.work(),
+            timeout_at: if self.launch.timeout_ms == 0 {
+                0
+            } else {
+                launched_at.saturating_add(self.launch.timeout_ms)
+            },
+            kill_grace_ms: if grace == 0 { config.kill_grace_ms } else { grace },
+            mem_bytes: self.launch.resources.as_ref().map_or(0, |resources| resources.mem_bytes),
+            log_bytes_max: config.log_bytes_max,
+            lease: self.executor.lease.path().to_owned(),
+            cgroup: None,
+        }
+    }
+
+    async fn follow(mut self, mut watch: Watch, lost: &str) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut running = pin!(sleep(Duration::from_millis(self.executor.config.running_report_after_ms)));
+        let mut announced = false;
+        loop {
+            tokio::select! {
+                () = watch.ended() => break,
+                _ = tick.tick() => self.look(false),
+                Some(order) = self.orders.recv() => self.obey(order),
+                () = &mut running, if !announced => {
+                    announced = true;
+                    self.executor.outbox.push(self.state(AttemptState::Running));
+                }
+            }
+        }
+        let exit: Option<Exit> = spec::read(&self.dir.exit());
+        if exit.is_none() {
+            warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
+            handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
+            let message = "its processes vanished without an exit status";
+            self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
+        }
+        self.look(true);
+        self.report(exit).await;
+    }
+
+    /// Reads what the step said and wrote since the last look.
+    fn look(&mut self, last: bool) {
+        self.log.grew();
+        let lines = self.events.read(&self.dir.events(), last).unwrap_or_else(|error| {
+            warn!(attempt_id = self.launch.attempt_id, %error, "events cannot be read");
+            Vec::new()
+        });
+        for line in lines {
+            match self.progress.update(|said| said.take(&line)) {
+                Ok(()) => {}
+                Err(refused @ Refused::Malformed(_)) => self.log.say(&refused.to_string()),
+                Err(refused @ Refused::OutputTooLarge) if self.failure.is_none() => {
+                    self.log.say(&refused.to_string());
+                    self.failure =
+                        Some(exit::new(FailureClass::User, "output_too_large", &refused.to_string()));
+                    self.kill(self.executor.config.kill_grace_ms);
+                }
+                Err(Refused::OutputTooLarge) => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let Order::Kill { grace_ms, discard } = order;
+        self.discard |= discard;
+        self.kill(grace_ms);
+    }
+
+    fn kill(&self, grace_ms: u64) {
+        info!(attempt_id = self.launch.attempt_id, grace_ms, "killed");
+        if let Err(error) = handle::order_kill(&self.dir, grace_ms) {
+            error!(attempt_id = self.launch.attempt_id, %error, "the attempt cannot be killed");
+        }
+    }
+
+    /// Says how it ended: the report to the disk and the log to the replicas, side by side.
+    async fn report(self, exit: Option<Exit>) {
+        let report = self.ending(exit.as_ref());
+        self.log.end(report.failure.as_ref());
+        if self.discard {
+            self.executor.table().end(&self.launch.attempt_id, true);
+            // Marks the files as nobody's, for retention.
+            let _ = write_whole(&self.dir.done(), b"");
+            return;
+        }
+        let pushed = self.executor.outbox.push_durable(report.clone()).await;
+        self.executor.table().end(&self.launch.attempt_id, true);
+        match pushed {
+            Ok(id) => release(&self.executor, &self.log, id).await,
+            Err(error) => {
+                // A full disk must not hide the end of an attempt: said without being durable beats unsaid.
+                error!(attempt_id = self.launch.attempt_id, %error, "the report is not durable");
+                self.executor.outbox.push(report);
+            }
+        }
+    }
+
+    fn ending(&self, exit: Option<&Exit>) -> Report {
+        let failure =
+            self.failure.clone().or_else(|| exit.and_then(|exit| exit::failure(exit, &self.dir.stderr())));
+        let said = self.progress.said();
+        let state = if failure.is_some() { AttemptState::Failed } else { AttemptState::Succeeded };
+        let too_large = failure.as_ref().is_some_and(|failure| failure.reason == "output_too_large");
+        Report {
+            failure,
+            exit_code: exit.and_then(|exit| exit.code),
+            outputs_json: if too_large { String::new() } else { said.outputs_json() },
+            artifacts: said.artifacts,
+            started_at_ms: exit.map_or(self.started_at_ms, |exit| exit.started_at_ms),
+            ended_at_ms: exit.map_or_else(clock::unix_ms, |exit| exit.ended_at_ms),
+            ..self.state(state)
+        }
+    }
+
+    fn state(&self, state: AttemptState) -> Report {
+        Report {
+            attempt_id: self.launch.attempt_id.clone(),
+            fence: self.launch.fence,
+            state: state.into(),
+            started_at_ms: self.started_at_ms,
+            ..Report::default()
+        }
+    }
+}
+
+fn platform(reason: &str, error: &dyn std::fmt::Display) -> Failure {
+    exit::new(FailureClass::Platform, reason, &error.to_string())
+}
+
+/// The files a step starts with: its parameters, its runner's files, its workspace.
+fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program: &Program) -> io::Result<()> {
+    let params = if launch.params_json.is_empty() { "{}" } else { &launch.params_json };
+    std::fs::write(dir.params(), params)?;
+    for (path, content) in &program.files {
+        std::fs::write(path, content)?;
+    }
+    if launch.workspace.is_empty() {
+        std::fs::create_dir_all(contract::workspace(launch, &executor.config.data_dir))?;
+    }
+    Ok(())
+}

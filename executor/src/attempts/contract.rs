@@ -1,0 +1,83 @@
+//! The task contract: the environment a step's own code sees.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use meson_proto::v1::Launch;
+
+use crate::task::dirs::AttemptDir;
+
+/// Variables of the executor itself that a step does not inherit, beside all of `MESON_*`.
+const NOT_INHERITED: [&str; 8] = [
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "MAINPID",
+];
+
+/// The whole environment, from weak to strong: the executor's own, the runner's, the launch's, the contract's.
+pub fn environment(
+    inherited: impl Iterator<Item = (String, String)>,
+    runner: Vec<(String, String)>,
+    launch: &Launch,
+    dir: &AttemptDir,
+    workspace: &str,
+) -> BTreeMap<String, String> {
+    let inherited =
+        inherited.filter(|(name, _)| !name.starts_with("MESON_") && !NOT_INHERITED.contains(&name.as_str()));
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let contract = [
+        ("MESON_RUN_ID", launch.run_id.clone()),
+        ("MESON_WORKFLOW", launch.workflow.clone()),
+        ("MESON_STEP", launch.step.clone()),
+        ("MESON_ATTEMPT", launch.attempt_id.clone()),
+        ("MESON_FENCE", launch.fence.to_string()),
+        ("MESON_PARAMS", text(dir.params())),
+        ("MESON_EVENTS", text(dir.events())),
+        ("MESON_WORKSPACE", workspace.to_owned()),
+    ];
+    inherited
+        .chain(runner)
+        .chain(launch.env.clone())
+        .chain(contract.map(|(name, value)| (name.to_owned(), value)))
+        // The system refuses such names and values; better to run without them than not at all.
+        .filter(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'))
+        .collect()
+}
+
+/// The run's workspace: what the launch says, or a directory of this executor.
+pub fn workspace(launch: &Launch, data_dir: &Path) -> String {
+    if launch.workspace.is_empty() {
+        data_dir.join("workspaces").join(&launch.run_id).to_string_lossy().into_owned()
+    } else {
+        launch.workspace.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_wins() {
+        let own = [("PATH", "/bin"), ("MESON_TOKEN", "secret"), ("RUST_LOG", "debug"), ("TZ", "UTC")];
+        let launch = Launch {
+            attempt_id: "a-1".into(),
+            fence: 9,
+            env: [("TZ".to_owned(), "CET".to_owned()), ("MESON_FENCE".to_owned(), "1".to_owned())].into(),
+            ..Launch::default()
+        };
+        let dir = AttemptDir::new(PathBuf::from("/d"));
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = environment(own, vec![], &launch, &dir, "/w");
+        assert_eq!(env["PATH"], "/bin");
+        assert_eq!(env["TZ"], "CET");
+        assert_eq!((env["MESON_FENCE"].as_str(), env["MESON_ATTEMPT"].as_str()), ("9", "a-1"));
+        assert_eq!(env["MESON_EVENTS"], "/d/events.jsonl");
+        assert!(!env.contains_key("MESON_TOKEN") && !env.contains_key("RUST_LOG"));
+    }
+}

@@ -1,0 +1,189 @@
+//! The attempts of this executor: launch, kill, what is known of them, and what became of them.
+
+mod adopt;
+mod child;
+mod contract;
+mod in_process;
+mod known;
+mod table;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meson_proto::v1::{AttemptState, Failure, FailureClass, Kill, Launch, Report};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use crate::clock;
+use crate::config::Config;
+use crate::lease::Lease;
+use crate::logs::Logs;
+use crate::outbox::Outbox;
+use crate::runners::{self, Place, Plan};
+use crate::task::dirs::{AttemptDir, is_safe_name, write_whole};
+use crate::task::exit;
+use table::{Active, Table};
+
+pub use table::Progress;
+
+/// Orders to one attempt that may wait; more than a few make no sense.
+const ORDERS_MAX: usize = 16;
+
+/// All that attempts need. One for the process.
+#[derive(Debug)]
+pub struct Executor {
+    /// The settings.
+    pub config: Config,
+    /// Reports on their way.
+    pub outbox: Outbox,
+    /// Until when attempts may run.
+    pub lease: Lease,
+    /// Logs on their way.
+    pub logs: Logs,
+    table: Mutex<Table>,
+}
+
+/// What an attempt is told while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Stop it.
+    Kill {
+        /// Milliseconds from SIGTERM to SIGKILL.
+        grace_ms: u64,
+        /// Nobody wants its report.
+        discard: bool,
+    },
+}
+
+impl Executor {
+    /// An executor on its data directory, which nobody else may use.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open(config: Config) -> io::Result<Self> {
+        std::fs::create_dir_all(config.data_dir.join("attempts"))?;
+        std::fs::create_dir_all(config.data_dir.join("workspaces"))?;
+        let outbox = Outbox::open(&config.data_dir)?;
+        let lease = Lease::open(&config.data_dir, config.lease_margin_ms)?;
+        Ok(Self { config, outbox, lease, logs: Logs::default(), table: Mutex::new(Table::default()) })
+    }
+
+    /// Starts an attempt, unless it is known, stale or wrong. Never waits.
+    pub fn launch(self: &Arc<Self>, launch: Launch) {
+        if self.table().knows(&launch.attempt_id) {
+            debug!(attempt_id = launch.attempt_id, "launched again");
+            self.outbox.send_again(&launch.attempt_id);
+            return;
+        }
+        if !self.table().raise_fence(&launch) {
+            warn!(attempt_id = launch.attempt_id, fence = launch.fence, "stale launch refused");
+            let failure =
+                exit::new(FailureClass::Platform, "stale_fence", "a newer attempt of the step was launched");
+            self.refuse(&launch, failure);
+            return;
+        }
+        match self.plan(&launch) {
+            Err(failure) => self.refuse(&launch, failure),
+            Ok(Plan::InProcess(ending)) if ending.after.is_zero() => {
+                self.outbox_push(in_process::end(&launch, ending))
+            }
+            Ok(Plan::InProcess(ending)) => {
+                let (_, orders) = self.add(&launch);
+                tokio::spawn(in_process::run(self.clone(), launch, ending, orders));
+            }
+            Ok(Plan::Process(program)) => {
+                let (progress, orders) = self.add(&launch);
+                tokio::spawn(child::launch(self.clone(), launch, program, progress, orders));
+            }
+        }
+    }
+
+    /// Stops an attempt. One that is not here is reported as gone.
+    pub fn kill(&self, kill: &Kill) {
+        let grace_ms = if kill.grace_ms == 0 { self.config.kill_grace_ms } else { kill.grace_ms };
+        if self.table().order(&kill.attempt_id, Order::Kill { grace_ms, discard: kill.discard }) {
+            return;
+        }
+        if kill.discard {
+            self.outbox.discard(&kill.attempt_id);
+        } else if self.table().knows(&kill.attempt_id) || self.outbox.send_again(&kill.attempt_id) {
+            debug!(attempt_id = kill.attempt_id, "it ended before it could be killed");
+        } else {
+            let failure = exit::new(
+                FailureClass::Platform,
+                "unknown_attempt",
+                "the executor does not have this attempt",
+            );
+            self.outbox_push(failed(&kill.attempt_id, kill.fence, failure));
+        }
+    }
+
+    /// The leader has decided on a report.
+    pub fn acknowledge(&self, report_id: u64, refused: &str) {
+        let Some(report) = self.outbox.acknowledge(report_id) else { return };
+        if !refused.is_empty() {
+            warn!(attempt_id = report.attempt_id, refused, "report refused");
+        }
+        if report.state() != AttemptState::Running && self.table().has_ended(&report.attempt_id) {
+            // Without it the files are kept until the report of the next start is refused.
+            let _ = write_whole(&self.dir(&report.attempt_id).done(), b"");
+        }
+    }
+
+    /// The files of an attempt.
+    pub fn dir(&self, attempt_id: &str) -> AttemptDir {
+        AttemptDir::new(self.attempts_dir().join(attempt_id))
+    }
+
+    fn attempts_dir(&self) -> PathBuf {
+        self.config.data_dir.join("attempts")
+    }
+
+    fn plan(&self, launch: &Launch) -> Result<Plan, Failure> {
+        let rejected = |reason, message: &str| exit::new(FailureClass::Rejected, reason, message);
+        if !is_safe_name(&launch.attempt_id) || !is_safe_name(&launch.run_id) {
+            return Err(rejected("bad_id", "attempt and run ids must be names of files"));
+        }
+        let runner = runners::find(&launch.kind).ok_or_else(|| {
+            rejected("unknown_kind", &format!("this executor cannot run steps of kind `{}`", launch.kind))
+        })?;
+        let dir = self.dir(&launch.attempt_id);
+        let place = Place { config: &self.config, dir: &dir };
+        runner.prepare(launch, &place).map_err(|error| rejected("bad_configuration", &error.to_string()))
+    }
+
+    fn add(&self, launch: &Launch) -> (Arc<Progress>, mpsc::Receiver<Order>) {
+        let (orders, receiver) = mpsc::channel(ORDERS_MAX);
+        let progress = Arc::new(Progress::default());
+        self.table().add(launch, Active::new(launch, orders, progress.clone()));
+        (progress, receiver)
+    }
+
+    fn refuse(&self, launch: &Launch, failure: Failure) {
+        self.outbox_push(failed(&launch.attempt_id, launch.fence, failure));
+    }
+
+    fn outbox_push(&self, report: Report) {
+        self.outbox.push(report);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A report of a failure now.
+fn failed(attempt_id: &str, fence: u64, failure: Failure) -> Report {
+    let now = clock::unix_ms();
+    Report {
+        attempt_id: attempt_id.to_owned(),
+        fence,
+        state: AttemptState::Failed.into(),
+        failure: Some(failure),
+        started_at_ms: now,
+        ended_at_ms: now,
+        log_complete: true,
+        ..Report::default()
+    }
+}

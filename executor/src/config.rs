@@ -1,0 +1,225 @@
+//! The settings: a TOML file, overridden by `MESON_*` variables, overridden by flags; the same names in all three.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::Value;
+use meson_proto::v1::Resources;
+use serde::{Deserialize, Serialize};
+
+use crate::units;
+
+/// All settings. `HELP` explains each.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "one explanation each, in HELP, for people and --help alike")]
+pub struct Config {
+    #[serde(deserialize_with = "units::list")]
+    pub endpoints: Vec<String>,
+    pub data_dir: PathBuf,
+    pub hostname: String,
+    pub cpus: f64,
+    #[serde(deserialize_with = "units::bytes")]
+    pub mem: u64,
+    #[serde(deserialize_with = "units::bytes")]
+    pub disk: u64,
+    pub gpus: u32,
+    #[serde(deserialize_with = "units::map")]
+    pub attributes: BTreeMap<String, String>,
+    pub kill_grace_ms: u64,
+    pub lease_margin_ms: u64,
+    pub connect_timeout_ms: u64,
+    pub running_report_after_ms: u64,
+    pub log_wait_ms: u64,
+    #[serde(deserialize_with = "units::bytes")]
+    pub log_bytes_max: u64,
+    #[serde(deserialize_with = "units::bytes")]
+    pub cache_bytes_max: u64,
+    #[serde(deserialize_with = "units::bytes")]
+    pub fetch_bytes_max: u64,
+    pub fetch_timeout_ms: u64,
+    pub keep_attempts_ms: u64,
+    pub keep_attempts_max: usize,
+    pub keep_workspaces_ms: u64,
+    #[serde(deserialize_with = "units::text")]
+    pub cgroup: String,
+    pub python: String,
+    pub log_level: String,
+}
+
+/// Every setting with its explanation, in the order of `--help`.
+pub const HELP: &[(&str, &str)] = &[
+    ("endpoints", "Public gRPC addresses of the scheduler's replicas, separated by commas"),
+    ("data_dir", "Directory of this executor alone: identity, attempts, outbox, cache"),
+    ("hostname", "Name of this machine; default: what the system says"),
+    ("cpus", "Processor cores offered; default: all of the machine"),
+    ("mem", "Memory offered, e.g. 16GiB; default: all of the machine"),
+    ("disk", "Disk offered, e.g. 100GiB"),
+    ("gpus", "Graphics processors offered"),
+    ("attributes", "Attributes for placement, e.g. zone=a,disk=ssd"),
+    ("kill_grace_ms", "From SIGTERM to SIGKILL where the launch says nothing"),
+    ("lease_margin_ms", "How long before the lease's end killing starts (at most a quarter of the lease)"),
+    ("connect_timeout_ms", "Longest time to connect to a replica"),
+    ("running_report_after_ms", "Attempts that end sooner are reported once, at their end"),
+    ("log_wait_ms", "Longest time a last report waits for the log to be stored by a majority"),
+    ("log_bytes_max", "Log kept of each of an attempt's two output streams; the rest is dropped"),
+    ("cache_bytes_max", "Size of the cache of fetched files"),
+    ("fetch_bytes_max", "Longest file fetched and largest archive unpacked"),
+    ("fetch_timeout_ms", "Longest time without any progress of a fetch"),
+    ("keep_attempts_ms", "How long files of finished attempts are kept"),
+    ("keep_attempts_max", "How many finished attempts are kept at most"),
+    ("keep_workspaces_ms", "How long the workspace of a run is kept after its last use"),
+    ("cgroup", "Writable cgroup v2 directory for attempts; `auto` finds one, `off` watches /proc instead"),
+    ("python", "Interpreter of python steps that name none"),
+    ("log_level", "What this process logs (RUST_LOG wins), e.g. info or meson_executor=debug"),
+];
+
+impl Default for Config {
+    fn default() -> Self {
+        const GIB: u64 = 1 << 30;
+        Self {
+            endpoints: vec!["http://127.0.0.1:7400".to_owned()],
+            data_dir: PathBuf::from("meson-executor-data"),
+            hostname: system_hostname(),
+            cpus: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
+            mem: system_memory().unwrap_or(GIB),
+            disk: 10 * GIB,
+            gpus: 0,
+            attributes: BTreeMap::new(),
+            kill_grace_ms: 5_000,
+            lease_margin_ms: 1_500,
+            connect_timeout_ms: 500,
+            running_report_after_ms: 50,
+            log_wait_ms: 5_000,
+            log_bytes_max: 256 << 20,
+            cache_bytes_max: 10 * GIB,
+            fetch_bytes_max: 10 * GIB,
+            fetch_timeout_ms: 30_000,
+            keep_attempts_ms: 3_600_000,
+            keep_attempts_max: 10_000,
+            keep_workspaces_ms: 24 * 3_600_000,
+            cgroup: "auto".to_owned(),
+            python: "python3".to_owned(),
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the settings that the command line, the environment and the file it names give.
+    ///
+    /// # Errors
+    /// When a file, variable or flag is unknown or has the wrong form.
+    pub fn load(flags: &ArgMatches) -> Result<Self, Box<figment::Error>> {
+        let names: Vec<&str> = HELP.iter().map(|(name, _)| *name).collect();
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = flags.get_one::<String>("config") {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment = figment.merge(Env::prefixed("MESON_").only(&names));
+        for name in names {
+            if let Some(text) = flags.get_one::<String>(name) {
+                // The same reading as of variables: numbers are numbers, all else is text.
+                let value: Value = text.parse().unwrap_or_else(|never| match never {});
+                figment = figment.merge(Serialized::default(name, value));
+            }
+        }
+        figment.extract().map_err(Box::new)
+    }
+
+    /// What this executor offers.
+    pub fn resources(&self) -> Resources {
+        Resources {
+            cpus_milli: (self.cpus.max(0.0) * 1000.0).round() as u64,
+            mem_bytes: self.mem,
+            disk_bytes: self.disk,
+            gpus: self.gpus,
+        }
+    }
+}
+
+/// The command line.
+pub fn command() -> Command {
+    let command = Command::new("meson-executor")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs attempts of steps on this machine and reports on them to the scheduler")
+        .arg(Arg::new("config").long("config").env("MESON_CONFIG").help("TOML file with settings"))
+        .arg(
+            Arg::new("print_config")
+                .long("print-config")
+                .action(ArgAction::SetTrue)
+                .help("Print the settings in force as TOML and end"),
+        );
+    HELP.iter().fold(command, |command, (name, help)| {
+        // Read once in the life of the process; clap wants names that live as long.
+        let long: &'static str = name.replace('_', "-").leak();
+        command.arg(Arg::new(*name).long(long).alias(*name).value_name("VALUE").help(*help))
+    })
+}
+
+fn system_hostname() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn system_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_explained() {
+        let value = serde_json::to_value(Config::default()).unwrap();
+        let fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut helped: Vec<&str> = HELP.iter().map(|(name, _)| *name).collect();
+        helped.sort_unstable();
+        assert_eq!(fields, helped);
+    }
+
+    #[test]
+    fn flags_beat_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("executor.toml");
+        std::fs::write(&file, "cpus = 3\nmem = \"2GiB\"\nendpoints = [\"http://a:1\"]\nhostname = \"h\"\n")
+            .unwrap();
+        let flags = [
+            "meson-executor",
+            "--config",
+            file.to_str().unwrap(),
+            "--cpus",
+            "1.5",
+            "--attributes",
+            "zone=a,x=1",
+        ];
+        let config = Config::load(&command().get_matches_from(flags)).unwrap();
+        assert_eq!(config.resources().cpus_milli, 1_500);
+        assert_eq!((config.mem, config.hostname.as_str()), (2 << 30, "h"));
+        assert_eq!(config.endpoints, ["http://a:1"]);
+        assert_eq!(config.attributes["x"], "1");
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("executor.toml");
+        std::fs::write(&file, "cpu = 3\n").unwrap();
+        let flags = command().get_matches_from(["meson-executor", "--config", file.to_str().unwrap()]);
+        assert!(Config::load(&flags).unwrap_err().to_string().contains("cpu"));
+    }
+
+    #[test]
+    fn defaults_survive_their_own_toml() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+    }
+}

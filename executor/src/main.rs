@@ -1,0 +1,64 @@
+//! `meson-executor`: the executor itself, and (hidden) the supervisor of one attempt.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use meson_executor::attempts::Executor;
+use meson_executor::config::{self, Config};
+use meson_executor::identity::Identity;
+use meson_executor::session::Session;
+use meson_executor::task::handle::SUPERVISE;
+use meson_executor::{task, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+fn main() -> ExitCode {
+    // Before anything else: a supervisor starts with every attempt and must cost next to nothing.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == SUPERVISE) {
+        let Some(dir) = arguments.next() else { return ExitCode::FAILURE };
+        return task::supervise::run(Path::new(&dir)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("meson-executor: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let flags = config::command().get_matches();
+    let mut config = Config::load(&flags).context("settings")?;
+    if flags.get_flag("print_config") {
+        print!("{}", toml::to_string(&config).context("settings")?);
+        return Ok(());
+    }
+    telemetry::start(&config.log_level);
+    let identity = Identity::claim(&config.data_dir)?;
+    // Attempts have other working directories.
+    config.data_dir = std::path::absolute(&config.data_dir).context("data directory")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
+    let result = runtime.block_on(serve(config, identity));
+    // Attempts go on under their supervisors; nothing here is worth waiting for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: Config, identity: Identity) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    info!(executor_id = identity.executor_id, data_dir = %config.data_dir.display(), "started");
+    let executor = Arc::new(Executor::open(config).context("data directory")?);
+    executor.adopt_all().context("attempts of before")?;
+    tokio::select! {
+        () = Session::new(executor, identity).run() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("stopped; attempts that run go on and are adopted at the next start");
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The step technologies this executor knows: one file each, and one line each in [`REGISTRY`].
+
+mod noop;
+mod python;
+mod shell;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meson_proto::v1::Launch;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::config::Config;
+use crate::task::dirs::AttemptDir;
+
+/// All runners. A new technology is a file and a line here.
+pub const REGISTRY: &[&dyn Runner] = &[&noop::Noop, &python::Python, &shell::Shell];
+
+/// One step technology.
+pub trait Runner: Sync {
+    /// The step kind.
+    fn kind(&self) -> &'static str;
+
+    /// Turns a launch into what is to be done. Pure: nothing is written or started.
+    ///
+    /// # Errors
+    /// When the step's configuration is wrong; the attempt then fails as rejected.
+    fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected>;
+}
+
+/// Where a step will run.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The executor's settings.
+    pub config: &'a Config,
+    /// The attempt's files; not yet created.
+    pub dir: &'a AttemptDir,
+}
+
+/// What is to be done for an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// Run a child process.
+    Process(Program),
+    /// Wait and say how it ended, without any process or file.
+    InProcess(Ending),
+}
+
+/// A child process to run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Program {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Variables beside the task contract's.
+    pub env: Vec<(String, String)>,
+    /// Files to write before the start.
+    pub files: Vec<(PathBuf, String)>,
+}
+
+/// How an in-process attempt ends.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ending {
+    /// After how long.
+    pub after: Duration,
+    /// What it hands to later steps.
+    pub outputs: Map<String, Value>,
+    /// Set when it fails.
+    pub fail: Option<String>,
+}
+
+/// A wrong configuration.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct Rejected(pub String);
+
+/// The runner of a kind.
+pub fn find(kind: &str) -> Option<&'static dyn Runner> {
+    REGISTRY.iter().copied().find(|runner| runner.kind() == kind)
+}
+
+/// All kinds, for Hello.
+pub fn kinds() -> Vec<String> {
+    REGISTRY.iter().map(|runner| runner.kind().to_owned()).collect()
+}
+
+/// Reads a step's configuration; an empty text is an empty object.
+fn read<T: DeserializeOwned>(launch: &Launch) -> Result<T, Rejected> {
+    let text = if launch.config_json.is_empty() { "{}" } else { &launch.config_json };
+    serde_json::from_str(text)
+        .map_err(|error| Rejected(format!("configuration of the {} step: {error}", launch.kind)))
+}
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+
+    /// What the runner of `kind` makes of a configuration.
+    pub fn plan(kind: &str, config_json: &str) -> Result<Plan, Rejected> {
+        let launch =
+            Launch { kind: kind.to_owned(), config_json: config_json.to_owned(), ..Launch::default() };
+        let dir = AttemptDir::new(PathBuf::from("/attempt"));
+        find(kind).unwrap().prepare(&launch, &Place { config: &Config::default(), dir: &dir })
+    }
+
+    /// The arguments it would run.
+    pub fn argv(kind: &str, config_json: &str) -> Vec<String> {
+        match plan(kind, config_json).unwrap() {
+            Plan::Process(program) => program.argv,
+            other => panic!("no process: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn kinds_are_distinct() {
+        let mut kinds = kinds();
+        kinds.dedup();
+        assert_eq!(kinds.len(), REGISTRY.len());
+    }
+}

@@ -1,0 +1,195 @@
+//! One open stream to one replica.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meson_proto::v1::executor_service_client::ExecutorServiceClient;
+use meson_proto::v1::session_request::Message as Said;
+use meson_proto::v1::session_response::Message as Heard;
+use meson_proto::v1::{Heartbeat, HeartbeatAck, Hello, Redirect, SessionRequest, SessionResponse, Welcome};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tracing::{error, warn};
+
+use super::endpoints::normal;
+use crate::attempts::Executor;
+use crate::channel;
+use crate::clock;
+
+/// Messages that may wait for the network.
+const QUEUE_MAX: usize = 256;
+/// Heartbeats without a word from the leader after which the session is given up.
+const SILENT_HEARTBEATS: u32 = 3;
+/// Heartbeats without an acknowledgement that are remembered.
+const UNACKNOWLEDGED_MAX: usize = 64;
+/// A Hello lists all attempts, and so may be long.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The replica does not lead.
+    Redirected(Redirect),
+    /// It was open and is not any more.
+    Lost(String),
+    /// It never was.
+    Failed(String),
+}
+
+/// An open stream.
+pub struct Stream {
+    outgoing: mpsc::Sender<SessionRequest>,
+    incoming: Streaming<SessionResponse>,
+}
+
+impl Stream {
+    /// Connects and says hello.
+    pub async fn open(address: &str, connect_timeout: Duration, hello: Hello) -> Result<Self, String> {
+        let channel = channel::connect(&normal(address), connect_timeout).await?;
+        let (outgoing, queue) = mpsc::channel(QUEUE_MAX);
+        let first = SessionRequest { message: Some(Said::Hello(hello)) };
+        outgoing.try_send(first).map_err(|error| error.to_string())?;
+        let mut client = ExecutorServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let response = timeout(connect_timeout, client.session(ReceiverStream::new(queue)))
+            .await
+            .map_err(|_| "no answer in time".to_owned())?
+            .map_err(|status| status.message().to_owned())?;
+        Ok(Self { outgoing, incoming: response.into_inner() })
+    }
+
+    /// Waits for the answer to Hello.
+    pub async fn welcome(&mut self, patience: Duration) -> Result<Welcome, Ended> {
+        match timeout(patience, self.incoming.message()).await {
+            Ok(Ok(Some(SessionResponse { message: Some(Heard::Welcome(welcome)) }))) => Ok(welcome),
+            Ok(Ok(Some(SessionResponse { message: Some(Heard::Redirect(redirect)) }))) => {
+                Err(Ended::Redirected(redirect))
+            }
+            Ok(Ok(other)) => Err(Ended::Failed(format!("unexpected answer to hello: {other:?}"))),
+            Ok(Err(status)) => Err(Ended::Failed(status.message().to_owned())),
+            Err(_) => Err(Ended::Failed("no welcome in time".to_owned())),
+        }
+    }
+
+    /// Serves the leader until the session ends.
+    pub async fn serve(mut self, executor: &Arc<Executor>, welcome: &Welcome, term: &mut u64) -> Ended {
+        let (outgoing, lost) = (self.outgoing.clone(), "the stream ended".to_owned());
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms.max(1));
+        let mut pulse = Pulse::new(welcome.lease_ms);
+        let mut tick = tokio::time::interval(heartbeat);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent_until = Instant::now() + heartbeat * SILENT_HEARTBEATS;
+        let mut reports = tokio::task::JoinSet::new();
+        reports.spawn(send_reports(executor.clone(), outgoing.clone()));
+        loop {
+            tokio::select! {
+                biased;
+                _ = tick.tick() => {
+                    let beat = SessionRequest { message: Some(Said::Heartbeat(pulse.beat(executor))) };
+                    // A full queue is a network that does not move: the lease will show it.
+                    let _ = outgoing.try_send(beat);
+                }
+                heard = self.incoming.message() => match heard {
+                    Ok(Some(SessionResponse { message: Some(message) })) => {
+                        silent_until = Instant::now() + heartbeat * SILENT_HEARTBEATS;
+                        if let Some(ended) = take(executor, message, &mut pulse, term) {
+                            return ended;
+                        }
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Ended::Lost(lost),
+                    Err(status) => return Ended::Lost(status.message().to_owned()),
+                },
+                () = tokio::time::sleep_until(silent_until) => return Ended::Lost("the leader is silent".to_owned()),
+            }
+        }
+    }
+}
+
+/// Sends reports, all that are not acknowledged first.
+async fn send_reports(executor: Arc<Executor>, outgoing: mpsc::Sender<SessionRequest>) {
+    executor.outbox.start_over();
+    loop {
+        let unsent = executor.outbox.take_unsent(QUEUE_MAX);
+        if unsent.is_empty() {
+            executor.outbox.changed().await;
+        }
+        for report in unsent {
+            if outgoing.send(SessionRequest { message: Some(Said::Report(report)) }).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Does what the leader says; an answer ends the session.
+fn take(executor: &Arc<Executor>, message: Heard, pulse: &mut Pulse, term: &mut u64) -> Option<Ended> {
+    match message {
+        Heard::HeartbeatAck(ack) => pulse.acknowledged(executor, ack),
+        Heard::Launch(launch) if launch.term < *term => {
+            warn!(
+                attempt_id = launch.attempt_id,
+                term = launch.term,
+                seen = *term,
+                "launch of an old term refused"
+            );
+        }
+        Heard::Launch(launch) => {
+            *term = launch.term;
+            executor.launch(launch);
+        }
+        Heard::Kill(kill) if kill.term < *term => {
+            warn!(
+                attempt_id = kill.attempt_id,
+                term = kill.term,
+                seen = *term,
+                "kill of an old term refused"
+            );
+        }
+        Heard::Kill(kill) => {
+            *term = kill.term;
+            executor.kill(&kill);
+        }
+        Heard::ReportAck(ack) => executor.acknowledge(ack.report_id, &ack.refused),
+        Heard::Redirect(redirect) => return Some(Ended::Redirected(redirect)),
+        Heard::Welcome(_) => warn!("a second welcome was ignored"),
+    }
+    None
+}
+
+/// Heartbeats on their way, and when each was sent.
+struct Pulse {
+    lease_ms: u64,
+    sequence: u64,
+    sent: VecDeque<(u64, u64)>,
+}
+
+impl Pulse {
+    fn new(lease_ms: u64) -> Self {
+        Self { lease_ms, sequence: 0, sent: VecDeque::new() }
+    }
+
+    fn beat(&mut self, executor: &Executor) -> Heartbeat {
+        self.sequence += 1;
+        self.sent.push_back((self.sequence, clock::boot_ms()));
+        if self.sent.len() > UNACKNOWLEDGED_MAX {
+            self.sent.pop_front();
+        }
+        Heartbeat { sequence: self.sequence, progress: executor.progress(self.sequence == 1) }
+    }
+
+    fn acknowledged(&mut self, executor: &Executor, ack: HeartbeatAck) {
+        while let Some((sequence, sent_at)) =
+            self.sent.front().copied().filter(|(first, _)| *first <= ack.sequence)
+        {
+            self.sent.pop_front();
+            if sequence == ack.sequence
+                && let Err(error) = executor.lease.renew(sent_at, self.lease_ms)
+            {
+                error!(%error, "the lease cannot be written and is not renewed");
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The executor's side of a process tree: start its supervisor, find it again after a restart, order it to kill.
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use super::dirs::{AttemptDir, write_once, write_whole};
+use super::proc;
+use super::spec::{self, Claim, KillOrder, Process, Spec};
+
+/// How often a supervisor that is not our child is looked at.
+const ADOPTED_TICK: Duration = Duration::from_millis(50);
+/// How often left-overs are killed again.
+const KILL_TICK: Duration = Duration::from_millis(10);
+/// The supervisor is this same program, also when its file was replaced by a newer one.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+/// The hidden subcommand.
+pub const SUPERVISE: &str = "supervise";
+
+/// A supervisor to wait for.
+#[derive(Debug)]
+pub enum Watch {
+    /// Started by this process.
+    Own(Child),
+    /// Started by an earlier executor.
+    Adopted(Process),
+    /// There is none (any more).
+    Gone,
+}
+
+impl Watch {
+    /// Waits until it is gone. May be cancelled.
+    pub async fn ended(&mut self) {
+        match self {
+            // An error says that it is no child of ours any more, which is the same.
+            Self::Own(child) => drop(child.wait().await),
+            Self::Adopted(process) => {
+                while process.is_alive() {
+                    tokio::time::sleep(ADOPTED_TICK).await;
+                }
+            }
+            Self::Gone => {}
+        }
+    }
+}
+
+/// Writes the spec and starts the supervisor. Blocks until its program runs, about a millisecond.
+///
+/// # Errors
+/// When the disk or the system refuses.
+pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watch> {
+    write_whole(&dir.spec(), &spec::encode(spec))?;
+    let child = Command::new(OWN_PROGRAM)
+        .arg(SUPERVISE)
+        .arg(dir.root())
+        .env_clear()
+        .env("MESON_ATTEMPT", attempt_id)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    Ok(Watch::Own(child))
+}
+
+/// Finds the supervisor of an attempt that an earlier executor launched. An attempt that nobody supervises yet is given
+/// up: a supervisor that comes late cannot claim it any more, so it never runs.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn find(dir: &AttemptDir) -> io::Result<Watch> {
+    match write_once(&dir.claim(), &spec::encode(&Claim::GivenUp)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other.map(|()| Watch::Gone),
+    }
+    Ok(match spec::read(&dir.claim()) {
+        Some(Claim::Supervisor(process)) if process.is_alive() => Watch::Adopted(process),
+        _ => Watch::Gone,
+    })
+}
+
+/// Orders the supervisor to kill the tree.
+///
+/// The order is a file, written before the claim is looked at; the supervisor writes its claim before it looks for an
+/// order. So either it sees the order, or we see the claim and wake it.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn order_kill(dir: &AttemptDir, grace_ms: u64) -> io::Result<()> {
+    write_whole(&dir.kill(), &spec::encode(&KillOrder { grace_ms }))?;
+    if let Some(Claim::Supervisor(process)) = spec::read(&dir.claim())
+        && process.is_alive()
+    {
+        // It may have ended in between, which is what is wanted.
+        let _ = kill(Pid::from_raw(process.pid), Signal::SIGTERM);
+    }
+    Ok(())
+}
+
+/// Kills what a supervisor that died left behind: the child's group and all that carry the attempt's id.
+pub async fn kill_left_overs(dir: &AttemptDir, attempt_id: &str) {
+    let child: Option<Process> = spec::read(&dir.child());
+    loop {
+        let mut left = proc::with_environment("MESON_ATTEMPT", attempt_id);
+        if let Some(child) = child.as_ref().filter(|child| child.is_alive()) {
+            left.extend(proc::descendants(child.pid));
+            left.push(child.pid);
+        }
+        left.retain(|pid| proc::stat(*pid).is_some_and(|stat| stat.state != 'Z'));
+        if left.is_empty() {
+            return;
+        }
+        proc::kill_hard(&left);
+        tokio::time::sleep(KILL_TICK).await;
+    }
+}

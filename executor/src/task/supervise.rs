@@ -1,0 +1,272 @@
+//! The supervisor: a small process between the executor and one child, which outlives the executor.
+//!
+//! It claims the attempt, starts the child in a process group of its own, moves its output to the log, enforces timeout,
+//! memory and lease, kills on order, and writes how it ended. As *child subreaper* it inherits every orphan of the tree,
+//! so `waitpid` saying "no children" is the proof that nothing of the tree is left.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use meson_proto::v1::LogStream;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::alarm::Alarm;
+use super::dirs::{AttemptDir, write_once, write_whole};
+use super::pump::Pump;
+use super::spec::{self, Cause, Claim, Exit, KillOrder, Process, Spec};
+use super::{memory, proc};
+use crate::logs::index;
+use crate::{clock, lease};
+
+/// How often the memory of the tree is looked at.
+const MEMORY_TICK_MS: u64 = 100;
+/// How often a tree that does not die is killed again.
+const KILL_TICK: Duration = Duration::from_millis(10);
+/// How long output is awaited after the whole tree is gone, should a stranger hold the pipe.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Runs the supervisor of the attempt in `dir` to its end.
+///
+/// # Errors
+/// When the attempt cannot be claimed or its end not be written.
+pub fn run(dir: &Path) -> io::Result<()> {
+    // Fails only when this process leads a group already, which is as good.
+    let _ = nix::unistd::setsid();
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let dir = AttemptDir::new(dir.to_owned());
+    let spec: Spec =
+        spec::read(&dir.spec()).ok_or_else(|| io::Error::other("spec.json is missing or unreadable"))?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(supervise(&dir, spec))
+}
+
+async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
+    // Handlers first: whoever sees the claim may send signals.
+    let mut ended = signal(SignalKind::child())?;
+    let mut ordered = signal(SignalKind::terminate())?;
+    let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
+    let process = Process::of(own).ok_or_else(|| io::Error::other("/proc is missing"))?;
+    write_once(&dir.claim(), &spec::encode(&Claim::Supervisor(process)))?;
+
+    let started_at_ms = clock::unix_ms();
+    let (mut tree, mut output) = match Tree::start(dir, spec) {
+        Ok(started) => started,
+        Err(exit) => return write_whole(&dir.exit(), &spec::encode(&exit)),
+    };
+    let mut alarm = Alarm::new()?;
+    while tree.ended.is_none() {
+        alarm.set(tree.next_look())?;
+        tokio::select! {
+            _ = ended.recv() => tree.reap(),
+            _ = ordered.recv() => tree.look(),
+            _ = alarm.rang() => tree.look(),
+            () = output.step(), if output.is_open() => {}
+        }
+    }
+    tree.kill_rest().await;
+    output.drain().await;
+    write_whole(&dir.exit(), &spec::encode(&tree.exit(started_at_ms)))
+}
+
+/// Both output streams.
+struct Output {
+    stdout: Pump,
+    stderr: Pump,
+}
+
+impl Output {
+    fn new(dir: &AttemptDir, child: &mut Child, bytes_max: u64) -> io::Result<Self> {
+        let missing = || io::Error::other("the child has no output pipe");
+        let stdout: OwnedFd = child.stdout.take().ok_or_else(missing)?.into();
+        let stderr: OwnedFd = child.stderr.take().ok_or_else(missing)?.into();
+        let index = || index::open(&dir.log_index());
+        Ok(Self {
+            stdout: Pump::new(LogStream::Stdout, stdout, &dir.stdout(), index()?, bytes_max)?,
+            stderr: Pump::new(LogStream::Stderr, stderr, &dir.stderr(), index()?, bytes_max)?,
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        self.stdout.is_open() || self.stderr.is_open()
+    }
+
+    async fn step(&mut self) {
+        tokio::select! {
+            () = self.stdout.step(), if self.stdout.is_open() => {}
+            () = self.stderr.step(), if self.stderr.is_open() => {}
+        }
+    }
+
+    async fn drain(&mut self) {
+        let all = async {
+            while self.is_open() {
+                self.step().await;
+            }
+        };
+        // On time-out a stranger holds the pipe; what was read so far is the log.
+        let _ = tokio::time::timeout(DRAIN, all).await;
+        self.stdout.close();
+        self.stderr.close();
+    }
+}
+
+/// The child and its descendants.
+struct Tree {
+    dir: AttemptDir,
+    spec: Spec,
+    group: Pid,
+    /// Why it is being killed, and from when on with force (boot-time milliseconds).
+    stopping: Option<(Cause, u64)>,
+    message: String,
+    next_memory_look: u64,
+    ended: Option<WaitStatus>,
+}
+
+impl Tree {
+    fn start(dir: &AttemptDir, spec: Spec) -> Result<(Self, Output), Exit> {
+        let refuse = |cause, message: String| {
+            let now = clock::unix_ms();
+            Exit { cause, code: None, signal: None, message, started_at_ms: now, ended_at_ms: now }
+        };
+        if let Some((cause, _)) = due(dir, &spec, clock::boot_ms()) {
+            return Err(refuse(cause, String::new()));
+        }
+        let failed =
+            |error: io::Error| refuse(Cause::StartFailed, format!("cannot start {}: {error}", spec.argv[0]));
+        let mut child = spawn(&spec).map_err(failed)?;
+        let pid = i32::try_from(child.id()).expect("linux pids fit into 31 bits");
+        if let Some(process) = Process::of(pid) {
+            // Only a second way to find the tree, should the supervisor die: not worth failing for.
+            let _ = write_whole(&dir.child(), &spec::encode(&process));
+        }
+        let output = Output::new(dir, &mut child, spec.log_bytes_max).map_err(failed)?;
+        let group = Pid::from_raw(pid);
+        let next_memory_look = clock::boot_ms() + MEMORY_TICK_MS;
+        let (dir, message) = (dir.clone(), String::new());
+        Ok((Self { dir, spec, group, stopping: None, message, next_memory_look, ended: None }, output))
+    }
+
+    /// When something has to be decided again, in boot-time milliseconds.
+    fn next_look(&self) -> u64 {
+        if let Some((_, force_at)) = self.stopping {
+            return force_at.max(clock::boot_ms() + 10);
+        }
+        let timeout = if self.spec.timeout_at == 0 { u64::MAX } else { self.spec.timeout_at };
+        let memory = if self.spec.mem_bytes == 0 { u64::MAX } else { self.next_memory_look };
+        lease::read(&self.spec.lease).kill_at.min(timeout).min(memory)
+    }
+
+    fn look(&mut self) {
+        let now = clock::boot_ms();
+        if let Some((_, force_at)) = self.stopping {
+            if now >= force_at {
+                self.kill_all();
+            }
+            return;
+        }
+        if let Some((cause, force_at)) = due(&self.dir, &self.spec, now).or_else(|| self.memory_due(now)) {
+            self.stopping = Some((cause, force_at));
+            // The group may be gone while orphans of it live on; they get the forceful signal.
+            let _ = killpg(self.group, Signal::SIGTERM);
+        }
+    }
+
+    fn memory_due(&mut self, now: u64) -> Option<(Cause, u64)> {
+        if self.spec.mem_bytes == 0 || now < self.next_memory_look {
+            return None;
+        }
+        self.next_memory_look = now + MEMORY_TICK_MS;
+        let tree = proc::descendants(std::process::id().try_into().ok()?);
+        let used = memory::above(&tree, self.spec.mem_bytes)?;
+        self.message = format!("used {used} bytes of memory, more than its limit of {}", self.spec.mem_bytes);
+        // No grace: the next moment may take the machine down.
+        self.kill_all();
+        Some((Cause::OutOfMemory, now))
+    }
+
+    fn kill_all(&self) {
+        let _ = killpg(self.group, Signal::SIGKILL);
+        if let Ok(own) = i32::try_from(std::process::id()) {
+            proc::kill_hard(&proc::descendants(own));
+        }
+    }
+
+    /// Takes in the dead; returns nothing but sets `ended` when the child is among them.
+    fn reap(&mut self) {
+        while self.reap_one() == Ok(true) {}
+    }
+
+    /// Whether somebody was taken in; `ECHILD` when there is nobody left at all.
+    fn reap_one(&mut self) -> Result<bool, Errno> {
+        let status = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG))?;
+        if status.pid() == Some(self.group)
+            && matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+        {
+            self.ended = Some(status);
+        }
+        Ok(status != WaitStatus::StillAlive)
+    }
+
+    /// The child has ended: nothing of its tree may outlive it.
+    async fn kill_rest(&mut self) {
+        loop {
+            match self.reap_one() {
+                Ok(true) => continue,
+                Ok(false) => self.kill_all(),
+                Err(_) => return,
+            }
+            tokio::time::sleep(KILL_TICK).await;
+        }
+    }
+
+    fn exit(&self, started_at_ms: u64) -> Exit {
+        let (code, signal) = match self.ended {
+            Some(WaitStatus::Exited(_, code)) => (Some(code), None),
+            Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
+            _ => (None, None),
+        };
+        let cause = self.stopping.map_or(Cause::Exited, |(cause, _)| cause);
+        Exit {
+            cause,
+            code,
+            signal,
+            message: self.message.clone(),
+            started_at_ms,
+            ended_at_ms: clock::unix_ms(),
+        }
+    }
+}
+
+/// Whether the attempt must end now, why, and from when on with force.
+fn due(dir: &AttemptDir, spec: &Spec, now: u64) -> Option<(Cause, u64)> {
+    let lease = lease::read(&spec.lease);
+    if now >= lease.kill_at {
+        return Some((Cause::LeaseExpired, lease.force_at.min(now + spec.kill_grace_ms)));
+    }
+    if let Some(order) = spec::read::<KillOrder>(&dir.kill()) {
+        return Some((Cause::Killed, now + order.grace_ms));
+    }
+    (spec.timeout_at != 0 && now >= spec.timeout_at).then_some((Cause::TimedOut, now + spec.kill_grace_ms))
+}
+
+fn spawn(spec: &Spec) -> io::Result<Child> {
+    let (program, arguments) =
+        spec.argv.split_first().ok_or_else(|| io::Error::other("no program is given"))?;
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(&spec.env)
+        .current_dir(&spec.cwd)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+}
