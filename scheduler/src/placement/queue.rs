@@ -53,6 +53,8 @@ impl Queue {
         self.remove(demand.run, demand.node);
         let Demand { run, node, priority, position, ready_at_ms, shape } = demand;
         let key = Key { shape, priority };
+        // Equal shapes are kept once, however many steps bring their own.
+        let key = self.groups.get_key_value(&key).map_or(key, |(known, _)| known.clone());
         let ticket = Ticket { ready_at_ms, position, run, node };
         self.groups.entry(key.clone()).or_default().insert(ticket);
         self.places.insert((run, node), (key, ticket));

@@ -204,3 +204,10 @@ fn the_queue_forgets_what_is_removed_and_moves_what_is_inserted_again() {
     assert_eq!((queue.len(), queue.get(1, 1)), (1, None));
     assert!(queue.remove(1, 2) && queue.is_empty());
 }
+
+#[test]
+fn equal_shapes_are_kept_once() {
+    let queue: Queue = (1..=2).map(|node| demand(node, 0, 0, shape(1))).collect();
+    let [one, two] = [1, 2].map(|node| queue.get(1, node).unwrap().shape);
+    assert!(Arc::ptr_eq(&one, &two));
+}
