@@ -41,6 +41,10 @@ impl Executor {
     fn adopt(self: &Arc<Self>, launch: Launch, dir: &AttemptDir, report: Option<u64>) -> io::Result<()> {
         if dir.done().exists() || report.is_some() {
             self.table().end(&launch.attempt_id, true);
+            if dir.logs_stored().exists() {
+                report.into_iter().for_each(|id| self.outbox.release(id, true));
+                return Ok(());
+            }
             let log = self.logs.open(&launch, dir)?;
             if let Some(id) = report {
                 let executor = self.clone();

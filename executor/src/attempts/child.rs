@@ -71,7 +71,7 @@ pub async fn adopt(
 /// Lets a durable report go out as soon as its log is safe, or has had its time.
 pub async fn release(executor: &Executor, log: &AttemptLog, report_id: u64) {
     let wait = Duration::from_millis(executor.config.log_wait_ms);
-    let complete = tokio::time::timeout(wait, log.stored()).await.unwrap_or(false);
+    let complete = tokio::time::timeout(wait, executor.logs.stored(log)).await.unwrap_or(false);
     executor.outbox.release(report_id, complete);
 }
 
@@ -178,6 +178,7 @@ impl Child {
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
+            self.log.salvage();
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }
@@ -187,7 +188,9 @@ impl Child {
 
     /// Reads what the step said and wrote since the last look.
     fn look(&mut self, last: bool) {
-        self.log.grew();
+        if self.log.grew() {
+            self.executor.logs.wake(&self.log);
+        }
         let lines = self.events.read(&self.dir.events(), last).unwrap_or_else(|error| {
             warn!(attempt_id = self.launch.attempt_id, %error, "events cannot be read");
             Vec::new()
@@ -224,6 +227,7 @@ impl Child {
     async fn report(self, exit: Option<Exit>) {
         let report = self.ending(exit.as_ref());
         self.log.end(report.failure.as_ref());
+        self.executor.logs.wake(&self.log);
         if self.discard {
             self.executor.table().end(&self.launch.attempt_id, true);
             // Marks the files as nobody's, for retention.

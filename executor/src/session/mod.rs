@@ -13,6 +13,7 @@ use crate::attempts::Executor;
 use crate::identity::Identity;
 use crate::runners;
 use endpoints::Endpoints;
+pub use endpoints::normal;
 use stream::{Ended, Stream};
 
 /// The session's owner. One for the process.
@@ -70,7 +71,10 @@ impl Session {
         self.term = welcome.term;
         self.endpoints.settled(address);
         self.endpoints.learn(&welcome.replica_addresses);
-        self.executor.logs.ship_to(&welcome.replica_addresses);
+        let keepers = &welcome.replica_addresses;
+        // A leader that names no replicas is one alone.
+        let alone = [address.to_owned()];
+        self.executor.logs.ship_to(if keepers.is_empty() { &alone } else { keepers });
         info!(address, term = welcome.term, lease_ms = welcome.lease_ms, "session open");
         stream.serve(&self.executor, &welcome, &mut self.term).await
     }
