@@ -9,6 +9,7 @@ pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod events;
+pub mod fetch;
 pub mod identity;
 pub mod lease;
 pub mod logs;

@@ -116,6 +116,7 @@ impl Child {
         let timeout_ms = if self.launch.timeout_ms == 0 { u64::MAX } else { self.launch.timeout_ms };
         let Self { executor, launch, dir, orders, discard, .. } = self;
         let prepared = async {
+            executor.fetcher.bring_all(&launch.fetch, &dir.work()).await.map_err(|error| error.failure())?;
             executor.lease.held().await;
             write_inputs(executor, launch, dir, &program).map_err(|error| platform("executor_disk", &error))
         };

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::config::Config;
+use crate::fetch::Fetcher;
 use crate::lease::Lease;
 use crate::logs::Logs;
 use crate::outbox::Outbox;
@@ -41,6 +42,7 @@ pub struct Executor {
     pub lease: Lease,
     /// Logs on their way.
     pub logs: Logs,
+    fetcher: Fetcher,
     table: Mutex<Table>,
 }
 
@@ -66,7 +68,8 @@ impl Executor {
         std::fs::create_dir_all(config.data_dir.join("workspaces"))?;
         let outbox = Outbox::open(&config.data_dir)?;
         let lease = Lease::open(&config.data_dir, config.lease_margin_ms)?;
-        Ok(Self { config, outbox, lease, logs: Logs::default(), table: Mutex::new(Table::default()) })
+        let fetcher = Fetcher::open(&config)?;
+        Ok(Self { config, outbox, lease, logs: Logs::default(), fetcher, table: Mutex::default() })
     }
 
     /// Starts an attempt, unless it is known, stale or wrong. Never waits.
@@ -121,14 +124,15 @@ impl Executor {
 
     /// The leader has decided on a report.
     pub fn acknowledge(&self, report_id: u64, refused: &str) {
-        let Some(report) = self.outbox.acknowledge(report_id) else { return };
+        let Some((attempt_id, state)) = self.outbox.subject(report_id) else { return };
         if !refused.is_empty() {
-            warn!(attempt_id = report.attempt_id, refused, "report refused");
+            warn!(attempt_id, refused, "report refused");
         }
-        if report.state() != AttemptState::Running && self.table().has_ended(&report.attempt_id) {
-            // Without it the files are kept until the report of the next start is refused.
-            let _ = write_whole(&self.dir(&report.attempt_id).done(), b"");
+        if state != AttemptState::Running && self.table().has_ended(&attempt_id) {
+            // Before the report is forgotten, or a crash in between would report the end of these files again.
+            let _ = write_whole(&self.dir(&attempt_id).done(), b"");
         }
+        self.outbox.acknowledge(report_id);
     }
 
     /// The files of an attempt.

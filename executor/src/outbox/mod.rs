@@ -111,6 +111,12 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// Which attempt a report is about, and what it says.
+    pub fn subject(&self, id: u64) -> Option<(String, AttemptState)> {
+        let inner = self.lock();
+        inner.pending.get(&id).map(|pending| (pending.report.attempt_id.clone(), pending.report.state()))
+    }
+
     /// The leader has decided on a report: forget it. Returns it when it was known.
     pub fn acknowledge(&self, id: u64) -> Option<Report> {
         let pending = self.lock().remove(id)?;
