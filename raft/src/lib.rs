@@ -1,0 +1,34 @@
+//! The log: a Raft group that replicates opaque commands and applies them to a state machine.
+//!
+//! It knows nothing of workflows. A single replica and a trio run the same code. Commands that wait together share one
+//! entry, entries that wait together share one sync, and what is acknowledged is on the disks of a quorum.
+
+#![allow(clippy::result_large_err)] // The consensus library's errors are large, and so are those of tonic.
+
+mod acks;
+mod archive;
+mod batcher;
+mod codec;
+mod config;
+mod disk;
+mod error;
+mod log_store;
+mod machine;
+mod network;
+mod reads;
+mod replica;
+mod role;
+mod service;
+mod snapshot;
+mod state_machine;
+mod status;
+mod tail;
+mod types;
+
+pub use archive::{Archive, Records};
+pub use config::{Config, Member};
+pub use error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
+pub use replica::Replica;
+pub use role::{Role, RoleKind};
+pub use state_machine::{Applied, ArchiveOp, Position, SnapshotView, StateMachine};
+pub use status::{MemberStatus, Status};

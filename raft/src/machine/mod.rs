@@ -1,0 +1,193 @@
+//! The state machine as the consensus library drives it: a front that passes work to the apply thread, and snapshots.
+
+mod applier;
+
+use std::ops::Bound;
+use std::sync::{Mutex, PoisonError, mpsc};
+
+use openraft::storage::RaftStateMachine;
+use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use tokio::sync::oneshot;
+
+use crate::disk::{Disk, Tree};
+use crate::error::{OpenError, StoreError};
+use crate::snapshot::{Current, SnapshotFile, Snapshots, format, remove};
+use crate::state_machine::StateMachine;
+use crate::types::{
+    Entry, LogId, Outcomes, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
+};
+use applier::{Applier, Task, View};
+
+/// Archive records read at once while a snapshot is written.
+const PAGE: usize = 64;
+
+/// The front of the state machine.
+pub struct Machine {
+    tasks: mpsc::Sender<Task>,
+    snapshots: Snapshots,
+    disk: Disk,
+}
+
+impl Machine {
+    /// Restores the state from the current snapshot, if there is one, and starts the apply thread. Blocks.
+    pub fn open(
+        state_machine: impl StateMachine,
+        disk: Disk,
+        snapshots: Snapshots,
+    ) -> Result<Self, OpenError> {
+        let mut applier = Applier::new(state_machine, disk.clone());
+        applier.recover(snapshots.current().as_ref())?;
+        let (tasks, receiver) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("meson-apply".into())
+            .spawn(move || applier.run(&receiver))
+            .map_err(|error| StoreError::io("the apply thread", error))?;
+        Ok(Self { tasks, snapshots, disk })
+    }
+
+    async fn ask<R>(&self, task: impl FnOnce(oneshot::Sender<R>) -> Task) -> Result<R, StoreError> {
+        let (done, answer) = oneshot::channel();
+        let stopped = || StoreError::Failed("the apply thread has ended".into());
+        self.tasks.send(task(done)).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        self.ask(Task::State).await.map_err(writing)
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcomes>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let applied = self.ask(|done| Task::Apply(entries, done)).await;
+        applied.and_then(|result| result).map_err(writing)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let view = self.ask(Task::View).await;
+        Builder { view: Mutex::new(Some(view)), snapshots: self.snapshots.clone(), disk: self.disk.clone() }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
+        let snapshots = self.snapshots.clone();
+        let created = blocking(move || {
+            let (path, _) = snapshots.create()?;
+            snapshots.written(&path, 0, [0; 32])
+        });
+        created.await.map(Box::new).map_err(snapshot_error)
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<SnapshotFile>,
+    ) -> Result<(), StorageError> {
+        let (snapshots, disk, meta) = (self.snapshots.clone(), self.disk.clone(), meta.clone());
+        let published = blocking(move || {
+            // Should a crash come before the archive is replaced, the next start replaces it.
+            applier::mark_archive_stale(&disk)?;
+            snapshots.publish(&meta, &snapshot)
+        });
+        let current = published.await.map_err(snapshot_error)?;
+        let installed = self.ask(|done| Task::Install(current, done)).await;
+        installed.and_then(|result| result).map_err(snapshot_error)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        Ok(self.snapshots.current().map(handle))
+    }
+}
+
+/// Writes one snapshot, while the apply thread goes on.
+pub struct Builder {
+    /// Locked by nobody; the library asks for `Sync`, which a view need not be.
+    view: Mutex<Option<Result<View, StoreError>>>,
+    snapshots: Snapshots,
+    disk: Disk,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let view = view.unwrap_or(Err(StoreError::Closed)).map_err(snapshot_error)?;
+        let (snapshots, disk) = (self.snapshots.clone(), self.disk.clone());
+        let built = blocking(move || build(view, &snapshots, &disk)).await;
+        built.map(handle).map_err(snapshot_error)
+    }
+}
+
+fn build(view: View, snapshots: &Snapshots, disk: &Disk) -> Result<Current, StoreError> {
+    let meta = SnapshotMeta {
+        last_log_id: view.last_applied,
+        last_membership: view.membership.clone(),
+        snapshot_id: snapshots.new_id(view.last_applied.map_or(0, |id| id.index)),
+    };
+    let (path, file) = snapshots.create()?;
+    let written =
+        write(view, &meta, file, snapshots, disk).map_err(|error| StoreError::io(place(&path), error));
+    let published = written
+        .and_then(|(size, digest)| snapshots.written(&path, size, digest))
+        // What was archived up to here must not hang on entries that this snapshot allows to be purged.
+        .and_then(|file| disk.write(Vec::new(), true).wait_blocking().map(|()| file))
+        .and_then(|file| snapshots.publish(&meta, &file));
+    if published.is_err() && path.exists() {
+        remove(&path);
+    }
+    published
+}
+
+fn write(
+    view: View,
+    meta: &SnapshotMeta,
+    file: std::fs::File,
+    snapshots: &Snapshots,
+    disk: &Disk,
+) -> std::io::Result<(u64, [u8; 32])> {
+    let mut writer = format::Writer::begin(file, &snapshots.describe(meta.clone()))?;
+    let mut state = writer.state();
+    view.state.write(&mut state)?;
+    state.end()?;
+    // The archive may be read a little ahead of the state; replaying what follows the state leads to the same end.
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let page = disk.scan(Tree::Archive, (from, Bound::Unbounded), false, PAGE);
+        let page = page.map_err(std::io::Error::other)?;
+        for (key, value) in &page {
+            writer.archive(key, value)?;
+        }
+        match page.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => return writer.finish(),
+        }
+    }
+}
+
+fn handle(current: Current) -> Snapshot {
+    Snapshot { meta: current.meta, snapshot: Box::new(current.file) }
+}
+
+fn place(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+async fn blocking<R: Send + 'static>(
+    act: impl FnOnce() -> Result<R, StoreError> + Send + 'static,
+) -> Result<R, StoreError> {
+    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
+}
+
+fn writing(error: StoreError) -> StorageError {
+    StorageIOError::write_state_machine(AnyError::new(&error)).into()
+}
+
+fn snapshot_error(error: StoreError) -> StorageError {
+    StorageIOError::write_snapshot(None, AnyError::new(&error)).into()
+}

@@ -1,0 +1,180 @@
+//! Answers the calls of other replicas. What is meant for another group or another replica is refused.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use meson_proto::raft::v1::raft_service_server::RaftService;
+use meson_proto::raft::v1::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    RequestVoteRequest, RequestVoteResponse, SnapshotHeader,
+};
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::codec::{AppendAnswer, AppendCall, SnapshotCall, VoteAnswer, VoteCall, VoteMessage};
+use crate::error::StoreError;
+use crate::snapshot::{SnapshotFile, Snapshots, remove};
+use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
+
+/// Received chunks that may wait for the disk.
+const CHUNKS_WAITING: usize = 4;
+
+/// The raft port's service.
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) group_id: u64,
+    pub(crate) node_id: u64,
+    pub(crate) raft: Raft,
+    pub(crate) snapshots: Snapshots,
+}
+
+impl Service {
+    fn check_group(&self, group_id: u64) -> Result<(), Status> {
+        if group_id == self.group_id {
+            return Ok(());
+        }
+        let text = format!("this is a replica of group {}, not {group_id}", self.group_id);
+        Err(Status::failed_precondition(text))
+    }
+
+    fn check_target(&self, target: u64) -> Result<(), Status> {
+        if target == self.node_id {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!("this is replica {}, not {target}", self.node_id)))
+    }
+
+    /// Writes the chunks to a temporary file and verifies it.
+    async fn receive(
+        &self,
+        header: &SnapshotHeader,
+        mut chunks: Streaming<InstallSnapshotRequest>,
+    ) -> Result<(SnapshotMeta, SnapshotFile), Status> {
+        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+        let (snapshots, expected) = (self.snapshots.clone(), header.clone());
+        let writing = tokio::task::spawn_blocking(move || store(&snapshots, &expected, receiver));
+        while let Some(message) = chunks.message().await? {
+            if sender.send(message.chunk).await.is_err() {
+                // Writing failed; its result tells why.
+                break;
+            }
+        }
+        drop(sender);
+        let stored = writing.await.map_err(|error| Status::internal(error.to_string()))?;
+        stored.map_err(|error| Status::data_loss(error.to_string()))
+    }
+}
+
+#[tonic::async_trait]
+impl RaftService for Service {
+    async fn append_entries(
+        &self,
+        request: Request<AppendEntriesRequest>,
+    ) -> Result<Response<AppendEntriesResponse>, Status> {
+        let request = request.into_inner();
+        self.check_group(request.group_id)?;
+        let call = AppendCall::decode(request.payload).map_err(invalid)?;
+        self.check_target(call.target)?;
+        let call = call.into_request().map_err(invalid)?;
+        let answer = self.raft.append_entries(call).await.map_err(stopped)?;
+        let payload = AppendAnswer::from(answer).encode_to_vec().into();
+        Ok(Response::new(AppendEntriesResponse { payload }))
+    }
+
+    async fn request_vote(
+        &self,
+        request: Request<RequestVoteRequest>,
+    ) -> Result<Response<RequestVoteResponse>, Status> {
+        let request = request.into_inner();
+        self.check_group(request.group_id)?;
+        let call = VoteCall::decode(request.payload).map_err(invalid)?;
+        self.check_target(call.target)?;
+        let answer = self.raft.vote(call.into_request()).await.map_err(stopped)?;
+        let payload = VoteAnswer::from(answer).encode_to_vec().into();
+        Ok(Response::new(RequestVoteResponse { payload }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<InstallSnapshotRequest>>,
+    ) -> Result<Response<InstallSnapshotResponse>, Status> {
+        let mut chunks = request.into_inner();
+        let first = chunks.message().await?;
+        let header = first.and_then(|message| message.header);
+        let header = header.ok_or_else(|| Status::invalid_argument("the first message carries no header"))?;
+        self.check_group(header.group_id)?;
+        let call = SnapshotCall::decode(header.meta.clone()).map_err(invalid)?;
+        self.check_target(call.target)?;
+        let vote: Vote = VoteMessage::decode(header.vote.clone()).map_err(invalid)?.into();
+        let told: SnapshotMeta = serde_json::from_slice(&call.meta).map_err(invalid)?;
+
+        // Whoever is behind in votes learns it before it sends everything.
+        let mine = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(stopped)?;
+        if vote < mine {
+            return Ok(answer(mine));
+        }
+        let (meta, file) = self.receive(&header, chunks).await?;
+        if meta != told {
+            remove(file.path());
+            return Err(Status::data_loss("the snapshot is not the one announced"));
+        }
+        let snapshot = Snapshot { meta, snapshot: Box::new(file) };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(answer(installed.vote))
+    }
+}
+
+fn store(
+    snapshots: &Snapshots,
+    header: &SnapshotHeader,
+    chunks: mpsc::Receiver<Bytes>,
+) -> Result<(SnapshotMeta, SnapshotFile), StoreError> {
+    let (path, file) = snapshots.create()?;
+    let stored = fill(&path, file, header.size_bytes, chunks).and_then(|()| snapshots.verify(&path));
+    match stored {
+        Ok((description, file)) if file.digest[..] == header.sha256[..] => Ok((description.meta, file)),
+        Ok(_) => {
+            remove(&path);
+            Err(StoreError::corrupt(path.display().to_string(), "not the checksum that was announced"))
+        }
+        Err(error) => {
+            remove(&path);
+            Err(error)
+        }
+    }
+}
+
+fn fill(
+    path: &PathBuf,
+    mut file: std::fs::File,
+    size: u64,
+    mut chunks: mpsc::Receiver<Bytes>,
+) -> Result<(), StoreError> {
+    use std::io::Write as _;
+
+    let io = |error| StoreError::io(path.display().to_string(), error);
+    let mut received = 0;
+    while let Some(chunk) = chunks.blocking_recv() {
+        received += chunk.len() as u64;
+        file.write_all(&chunk).map_err(io)?;
+    }
+    if received != size {
+        let reason = format!("{received} bytes arrived instead of {size}");
+        return Err(StoreError::corrupt(path.display().to_string(), reason));
+    }
+    file.sync_all().map_err(io)
+}
+
+fn answer(vote: Vote) -> Response<InstallSnapshotResponse> {
+    let payload = VoteMessage::from(vote).encode_to_vec().into();
+    Response::new(InstallSnapshotResponse { payload })
+}
+
+fn invalid(error: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
