@@ -22,6 +22,8 @@ mod service;
 mod snapshot;
 mod state_machine;
 mod status;
+#[cfg(test)]
+mod storage_suite;
 mod tail;
 mod types;
 
