@@ -54,6 +54,7 @@ async fn serve(config: Config, identity: Identity) -> anyhow::Result<()> {
     info!(executor_id = identity.executor_id, data_dir = %config.data_dir.display(), "started");
     let executor = Arc::new(Executor::open(config).context("data directory")?);
     executor.adopt_all().context("attempts of before")?;
+    tokio::spawn(executor.clone().keep_tidy());
     tokio::select! {
         () = Session::new(executor, identity).run() => {}
         _ = terminate.recv() => {}

@@ -155,3 +155,48 @@ async fn a_missing_dependency_is_the_users_failure() {
     let failure = leader.end_of("d2").await.failure.unwrap();
     assert_eq!((failure.class(), failure.reason.as_str()), (FailureClass::User, "fetch_failed"));
 }
+
+#[tokio::test]
+async fn old_files_are_removed() {
+    let leader = Leader::start(Manners::default()).await;
+    let flags = ["--keep-attempts-ms", "200", "--keep-workspaces-ms", "200"];
+    let executor = Executor::start(&[&leader.address], &flags);
+    leader.hello(1).await;
+    leader.launch(shell("x1", "true")).await;
+    assert!(leader.end_of("x1").await.log_complete);
+    let gone =
+        || !executor.attempt("x1").exists() && !executor.data_dir.join("workspaces/main-run1").exists();
+    common::process::until("the files are gone", gone).await;
+}
+
+#[tokio::test]
+async fn an_older_attempt_of_the_step_is_over_before_the_next_starts() {
+    let (leader, executor) = pair().await;
+    let lock = r#"set -C; : > "$MESON_WORKSPACE/lock" || exit 9; trap 'rm "$MESON_WORKSPACE/lock"; exit' TERM
+        while :; do sleep 0.02; done"#;
+    leader.launch(Launch { step: "same".into(), ..shell("older", lock) }).await;
+    let held = executor.data_dir.join("workspaces/main-run1/lock");
+    common::process::until("it runs", || held.exists()).await;
+    let next = r#"test ! -e "$MESON_WORKSPACE/lock" || kill -9 0"#;
+    leader.launch(Launch { step: "same".into(), fence: 2, ..shell("newer", next) }).await;
+    let newer = leader.end_of("newer").await;
+    let older = leader.end_of("older").await;
+    assert_eq!(reason(&older), "killed");
+    assert!(newer.started_at_ms >= older.ended_at_ms);
+}
+
+#[tokio::test]
+async fn hundreds_of_shell_steps() {
+    const STEPS: usize = 200;
+    let (leader, _executor) = pair().await;
+    let begin = std::time::Instant::now();
+    for step in 0..STEPS {
+        leader.launch(shell(&format!("h{step}"), "exit 0")).await;
+    }
+    let ends = |record: &common::leader::Record| {
+        (record.reports.iter().filter(|report| common::is_terminal(report)).count() >= STEPS).then_some(())
+    };
+    leader.until("all", ends).await;
+    eprintln!("{STEPS} shell steps in {:?}", begin.elapsed());
+    assert!(leader.record().reports.iter().all(|report| report.failure.is_none()));
+}

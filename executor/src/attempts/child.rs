@@ -38,16 +38,24 @@ struct Child {
     started_at_ms: u64,
 }
 
+/// What a new attempt begins with.
+pub struct Start {
+    /// What to run.
+    pub program: Program,
+    /// The way to an older attempt of the step, which must be over first (promise P3).
+    pub replaced: Option<mpsc::Sender<Order>>,
+}
+
 /// Runs a new attempt from launch to report.
 pub async fn launch(
     executor: Arc<Executor>,
     launch: Launch,
-    program: Program,
+    start: Start,
     progress: Arc<Progress>,
     orders: mpsc::Receiver<Order>,
 ) {
     let Some(mut child) = Child::create(executor, launch, progress, orders) else { return };
-    match child.start(program).await {
+    match child.start(start).await {
         Ok(watch) => child.follow(watch, "supervisor_lost").await,
         Err(failure) => {
             child.failure = Some(failure);
@@ -111,11 +119,16 @@ impl Child {
         }
     }
 
-    async fn start(&mut self, program: Program) -> Result<Watch, Failure> {
+    async fn start(&mut self, start: Start) -> Result<Watch, Failure> {
+        let Start { program, replaced } = start;
         let launched_at = clock::boot_ms();
         let timeout_ms = if self.launch.timeout_ms == 0 { u64::MAX } else { self.launch.timeout_ms };
         let Self { executor, launch, dir, orders, discard, .. } = self;
         let prepared = async {
+            if let Some(older) = replaced {
+                // Its orders have nobody to hear them once it is over.
+                older.closed().await;
+            }
             executor.fetcher.bring_all(&launch.fetch, &dir.work()).await.map_err(|error| error.failure())?;
             executor.lease.held().await;
             write_inputs(executor, launch, dir, &program).map_err(|error| platform("executor_disk", &error))
@@ -155,7 +168,12 @@ impl Child {
             mem_bytes: self.launch.resources.as_ref().map_or(0, |resources| resources.mem_bytes),
             log_bytes_max: config.log_bytes_max,
             lease: self.executor.lease.path().to_owned(),
-            cgroup: None,
+            cgroup: self
+                .executor
+                .cgroup
+                .as_ref()
+                .map(|parent| parent.join(format!("meson-{}", self.launch.attempt_id))),
+            cpus_milli: self.launch.resources.as_ref().map_or(0, |resources| resources.cpus_milli),
         }
     }
 
@@ -287,7 +305,10 @@ fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program:
         std::fs::write(path, content)?;
     }
     if launch.workspace.is_empty() {
-        std::fs::create_dir_all(contract::workspace(launch, &executor.config.data_dir))?;
+        let workspace = contract::workspace(launch, &executor.config.data_dir);
+        std::fs::create_dir_all(&workspace)?;
+        // Retention counts from the last use.
+        std::fs::File::open(workspace)?.set_modified(std::time::SystemTime::now())?;
     }
     Ok(())
 }

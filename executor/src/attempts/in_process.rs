@@ -35,7 +35,7 @@ pub async fn run(executor: Arc<Executor>, launch: Launch, ending: Ending, mut or
         }
     };
     if let Some(report) = report {
-        executor.outbox_push(Report { started_at_ms, ..report });
+        executor.outbox.push(Report { started_at_ms, ..report });
     }
     executor.table().end(&launch.attempt_id, false);
 }

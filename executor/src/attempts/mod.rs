@@ -5,6 +5,7 @@ mod child;
 mod contract;
 mod in_process;
 mod known;
+mod retention;
 mod table;
 
 use std::io;
@@ -23,7 +24,7 @@ use crate::logs::Logs;
 use crate::outbox::Outbox;
 use crate::runners::{self, Place, Plan};
 use crate::task::dirs::{AttemptDir, is_safe_name, write_whole};
-use crate::task::exit;
+use crate::task::{cgroup, exit};
 use table::{Active, Table};
 
 pub use table::Progress;
@@ -43,6 +44,8 @@ pub struct Executor {
     /// Logs on their way.
     pub logs: Logs,
     fetcher: Fetcher,
+    /// Where attempts get cgroups of their own.
+    cgroup: Option<PathBuf>,
     table: Mutex<Table>,
 }
 
@@ -69,7 +72,8 @@ impl Executor {
         let outbox = Outbox::open(&config.data_dir)?;
         let lease = Lease::open(&config.data_dir, config.lease_margin_ms)?;
         let fetcher = Fetcher::open(&config)?;
-        Ok(Self { config, outbox, lease, logs: Logs::default(), fetcher, table: Mutex::default() })
+        let cgroup = cgroup::find(&config.cgroup);
+        Ok(Self { config, outbox, lease, logs: Logs::default(), fetcher, cgroup, table: Mutex::default() })
     }
 
     /// Starts an attempt, unless it is known, stale or wrong. Never waits.
@@ -79,17 +83,24 @@ impl Executor {
             self.outbox.send_again(&launch.attempt_id);
             return;
         }
-        if !self.table().raise_fence(&launch) {
+        let Ok(replaced) = self.table().renew(&launch) else {
             warn!(attempt_id = launch.attempt_id, fence = launch.fence, "stale launch refused");
             let failure =
                 exit::new(FailureClass::Platform, "stale_fence", "a newer attempt of the step was launched");
             self.refuse(&launch, failure);
             return;
+        };
+        if let Some(orders) = &replaced {
+            warn!(
+                attempt_id = launch.attempt_id,
+                "an older attempt of the step still runs here; killed first"
+            );
+            let _ = orders.try_send(Order::Kill { grace_ms: 0, discard: false });
         }
         match self.plan(&launch) {
             Err(failure) => self.refuse(&launch, failure),
             Ok(Plan::InProcess(ending)) if ending.after.is_zero() => {
-                self.outbox_push(in_process::end(&launch, ending))
+                self.outbox.push(in_process::end(&launch, ending));
             }
             Ok(Plan::InProcess(ending)) => {
                 let (_, orders) = self.add(&launch);
@@ -97,7 +108,8 @@ impl Executor {
             }
             Ok(Plan::Process(program)) => {
                 let (progress, orders) = self.add(&launch);
-                tokio::spawn(child::launch(self.clone(), launch, program, progress, orders));
+                let start = child::Start { program, replaced };
+                tokio::spawn(child::launch(self.clone(), launch, start, progress, orders));
             }
         }
     }
@@ -118,7 +130,7 @@ impl Executor {
                 "unknown_attempt",
                 "the executor does not have this attempt",
             );
-            self.outbox_push(failed(&kill.attempt_id, kill.fence, failure));
+            self.outbox.push(failed(&kill.attempt_id, kill.fence, failure));
         }
     }
 
@@ -165,11 +177,7 @@ impl Executor {
     }
 
     fn refuse(&self, launch: &Launch, failure: Failure) {
-        self.outbox_push(failed(&launch.attempt_id, launch.fence, failure));
-    }
-
-    fn outbox_push(&self, report: Report) {
-        self.outbox.push(report);
+        self.outbox.push(failed(&launch.attempt_id, launch.fence, failure));
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

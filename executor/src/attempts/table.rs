@@ -59,13 +59,24 @@ impl Active {
     }
 }
 
+/// The newest launch of a step.
+#[derive(Debug)]
+struct Newest {
+    fence: u64,
+    attempt_id: String,
+}
+
+/// A launch that is older than one seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale;
+
 /// All attempts.
 #[derive(Debug, Default)]
 pub struct Table {
     active: HashMap<String, Active>,
     /// Ended ones whose files are still here.
     ended: HashSet<String>,
-    fences: HashMap<StepKey, u64>,
+    newest: HashMap<StepKey, Newest>,
     fence_order: VecDeque<StepKey>,
 }
 
@@ -112,23 +123,32 @@ impl Table {
         })
     }
 
-    /// Takes the launch's fence as the newest of its step; says no when there was a newer one.
-    pub fn raise_fence(&mut self, launch: &Launch) -> bool {
+    /// Takes the launch as the newest of its step; returns the way to the attempt it replaces, if that runs here.
+    ///
+    /// # Errors
+    /// When there was a newer one.
+    pub fn renew(&mut self, launch: &Launch) -> Result<Option<mpsc::Sender<Order>>, Stale> {
         let key = (launch.run_id.clone(), launch.step.clone());
-        match self.fences.get_mut(&key) {
-            Some(newest) if *newest > launch.fence => return false,
-            Some(newest) => *newest = launch.fence,
-            None => {
-                self.fences.insert(key.clone(), launch.fence);
-                self.fence_order.push_back(key);
-            }
+        let newest = Newest { fence: launch.fence, attempt_id: launch.attempt_id.clone() };
+        let Some(known) = self.newest.get_mut(&key) else {
+            self.newest.insert(key.clone(), newest);
+            self.fence_order.push_back(key);
+            self.forget_oldest_fence();
+            return Ok(None);
+        };
+        if known.fence > newest.fence {
+            return Err(Stale);
         }
+        let replaced = std::mem::replace(known, newest);
+        Ok(self.active.get(&replaced.attempt_id).map(|active| active.orders.clone()))
+    }
+
+    fn forget_oldest_fence(&mut self) {
         if self.fence_order.len() > FENCES_MAX
             && let Some(oldest) = self.fence_order.pop_front()
         {
-            self.fences.remove(&oldest);
+            self.newest.remove(&oldest);
         }
-        true
     }
 
     /// The running attempts, for Hello.
@@ -155,11 +175,22 @@ mod tests {
     fn fences_only_grow() {
         let mut table = Table::default();
         let launch = |fence| Launch { run_id: "r".into(), step: "s".into(), fence, ..Launch::default() };
-        assert!(table.raise_fence(&launch(2)));
-        assert!(table.raise_fence(&launch(2)));
-        assert!(!table.raise_fence(&launch(1)));
-        assert!(table.raise_fence(&launch(3)));
-        assert!(table.raise_fence(&Launch { step: "other".into(), ..launch(1) }));
+        assert!(table.renew(&launch(2)).is_ok());
+        assert!(table.renew(&launch(2)).is_ok());
+        assert!(matches!(table.renew(&launch(1)), Err(Stale)));
+        assert!(table.renew(&launch(3)).is_ok());
+        assert!(table.renew(&Launch { step: "other".into(), ..launch(1) }).is_ok());
+    }
+
+    #[test]
+    fn a_newer_attempt_finds_the_older_one() {
+        let mut table = Table::default();
+        let old = Launch { attempt_id: "old".into(), fence: 1, ..Launch::default() };
+        assert!(table.renew(&old).unwrap().is_none());
+        table.add(&old, Active::new(&old, mpsc::channel(1).0, Arc::default()));
+        let new = Launch { attempt_id: "new".into(), fence: 2, ..Launch::default() };
+        assert!(table.renew(&new).unwrap().is_some());
+        assert!(table.renew(&Launch { fence: 3, ..new }).unwrap().is_none());
     }
 
     #[test]

@@ -103,17 +103,18 @@ pub fn order_kill(dir: &AttemptDir, grace_ms: u64) -> io::Result<()> {
 
 /// Kills what a supervisor that died left behind: the child's group and all that carry the attempt's id.
 pub async fn kill_left_overs(dir: &AttemptDir, attempt_id: &str) {
+    // Twice in a row, because a process in the middle of its exec shows no environment for a moment.
+    const EMPTY_LOOKS: u32 = 2;
     let child: Option<Process> = spec::read(&dir.child());
-    loop {
+    let mut empty_looks = 0;
+    while empty_looks < EMPTY_LOOKS {
         let mut left = proc::with_environment("MESON_ATTEMPT", attempt_id);
         if let Some(child) = child.as_ref().filter(|child| child.is_alive()) {
             left.extend(proc::descendants(child.pid));
             left.push(child.pid);
         }
         left.retain(|pid| proc::stat(*pid).is_some_and(|stat| stat.state != 'Z'));
-        if left.is_empty() {
-            return;
-        }
+        empty_looks = if left.is_empty() { empty_looks + 1 } else { 0 };
         proc::kill_hard(&left);
         tokio::time::sleep(KILL_TICK).await;
     }

@@ -1,6 +1,7 @@
 //! One child process tree: its files on disk, its supervisor, and the executor's handle to it.
 
 pub mod alarm;
+pub mod cgroup;
 pub mod dirs;
 pub mod exit;
 pub mod handle;

@@ -126,7 +126,10 @@ mod tests {
             std::process::Command::new("sleep").arg("60").env("MESON_PROBE", "42").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         assert!(descendants(std::process::id().try_into().unwrap()).contains(&pid));
-        assert!(with_environment("MESON_PROBE", "42").contains(&pid));
+        // The environment is there a moment after the program.
+        while !with_environment("MESON_PROBE", "42").contains(&pid) {
+            assert!(stat(pid).is_some_and(|stat| stat.state != 'Z'));
+        }
         kill_hard(&[pid]);
         child.wait().unwrap();
     }

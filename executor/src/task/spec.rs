@@ -25,6 +25,8 @@ pub struct Spec {
     pub log_bytes_max: u64,
     /// The executor's lease.
     pub lease: PathBuf,
+    /// Thousandths of a core, for the cgroup; 0 for no limit.
+    pub cpus_milli: u64,
     /// A cgroup of its own, when the machine gives one.
     pub cgroup: Option<PathBuf>,
 }

@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::alarm::Alarm;
+use super::cgroup::Cgroup;
 use super::dirs::{AttemptDir, write_once, write_whole};
 use super::pump::Pump;
 use super::spec::{self, Cause, Claim, Exit, KillOrder, Process, Spec};
@@ -122,6 +123,7 @@ struct Tree {
     dir: AttemptDir,
     spec: Spec,
     group: Pid,
+    cgroup: Option<Cgroup>,
     /// Why it is being killed, and from when on with force (boot-time milliseconds).
     stopping: Option<(Cause, u64)>,
     message: String,
@@ -140,7 +142,14 @@ impl Tree {
         }
         let failed =
             |error: io::Error| refuse(Cause::StartFailed, format!("cannot start {}: {error}", spec.argv[0]));
-        let mut child = spawn(&spec).map_err(failed)?;
+        // Without a cgroup the tree's memory is watched by /proc.
+        let cgroup =
+            spec.cgroup.as_ref().and_then(|path| Cgroup::create(path, spec.mem_bytes, spec.cpus_milli).ok());
+        let mut child = match &cgroup {
+            Some(cgroup) => cgroup.within(|| spawn(&spec)),
+            None => spawn(&spec),
+        }
+        .map_err(failed)?;
         let pid = i32::try_from(child.id()).expect("linux pids fit into 31 bits");
         if let Some(process) = Process::of(pid) {
             // Only a second way to find the tree, should the supervisor die: not worth failing for.
@@ -150,7 +159,10 @@ impl Tree {
         let group = Pid::from_raw(pid);
         let next_memory_look = clock::boot_ms() + MEMORY_TICK_MS;
         let (dir, message) = (dir.clone(), String::new());
-        Ok((Self { dir, spec, group, stopping: None, message, next_memory_look, ended: None }, output))
+        Ok((
+            Self { dir, spec, group, cgroup, stopping: None, message, next_memory_look, ended: None },
+            output,
+        ))
     }
 
     /// When something has to be decided again, in boot-time milliseconds.
@@ -159,14 +171,18 @@ impl Tree {
             return force_at.max(clock::boot_ms() + 10);
         }
         let timeout = if self.spec.timeout_at == 0 { u64::MAX } else { self.spec.timeout_at };
-        let memory = if self.spec.mem_bytes == 0 { u64::MAX } else { self.next_memory_look };
+        let memory = if !self.watches_memory() { u64::MAX } else { self.next_memory_look };
         lease::read(&self.spec.lease).kill_at.min(timeout).min(memory)
     }
 
     fn look(&mut self) {
         let now = clock::boot_ms();
-        if let Some((_, force_at)) = self.stopping {
-            if now >= force_at {
+        if let Some((cause, force_at)) = self.stopping {
+            // A second order may be less patient than the first.
+            let ordered =
+                spec::read::<KillOrder>(&self.dir.kill()).map_or(u64::MAX, |order| now + order.grace_ms);
+            self.stopping = Some((cause, force_at.min(ordered)));
+            if now >= force_at.min(ordered) {
                 self.kill_all();
             }
             return;
@@ -178,8 +194,12 @@ impl Tree {
         }
     }
 
+    fn watches_memory(&self) -> bool {
+        self.spec.mem_bytes != 0 && self.cgroup.is_none()
+    }
+
     fn memory_due(&mut self, now: u64) -> Option<(Cause, u64)> {
-        if self.spec.mem_bytes == 0 || now < self.next_memory_look {
+        if !self.watches_memory() || now < self.next_memory_look {
             return None;
         }
         self.next_memory_look = now + MEMORY_TICK_MS;
