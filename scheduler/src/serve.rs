@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use meson_proto::v1::cluster_service_server::ClusterServiceServer;
 use meson_proto::v1::executor_service_server::ExecutorServiceServer;
-use meson_proto::v1::log_service_server::LogServiceServer;
 use meson_proto::v1::run_service_server::RunServiceServer;
 use meson_proto::v1::workflow_service_server::WorkflowServiceServer;
 use meson_raft::Replica;
@@ -127,7 +126,8 @@ async fn serve_api(shared: Shared, listener: TcpListener, stop: watch::Receiver<
     let limit = shared.config.message_bytes_max;
     let runs = Runs { shared: shared.clone(), gate: gate.clone(), history };
     let workflows = Workflows { shared: shared.clone(), gate: gate.clone() };
-    let logs = logs::service(&shared, runs.clone(), gate.clone())?;
+    let (lookup, channels) = (runs.clone(), gate.clone());
+    let logs = tokio::task::spawn_blocking(move || logs::service(lookup, channels)).await??;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RunServiceServer<Runs>>().await;
     health.set_serving::<WorkflowServiceServer<Workflows>>().await;
@@ -146,7 +146,7 @@ async fn serve_api(shared: Shared, listener: TcpListener, stop: watch::Receiver<
         .add_service(WorkflowServiceServer::new(workflows).max_decoding_message_size(limit))
         .add_service(RunServiceServer::new(runs).max_decoding_message_size(limit))
         .add_service(ExecutorServiceServer::new(Executors { shared: shared.clone() }).max_decoding_message_size(limit))
-        .add_service(LogServiceServer::new(logs).max_decoding_message_size(limit))
+        .add_service(logs.into_server())
         .add_service(ClusterServiceServer::new(Cluster { shared, gate }))
         .add_service(health_service)
         .add_service(reflection)

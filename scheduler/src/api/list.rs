@@ -1,5 +1,7 @@
 //! Lists in pages: runs newest first, over the working state and the archive; nodes in the order they came to be.
 
+use std::sync::Arc;
+
 use meson_engine::State;
 use meson_engine::record::Run as Record;
 use meson_proto::v1::*;
@@ -21,11 +23,13 @@ const EXAMINED_MAX: usize = 20_000;
 const CHUNK: usize = 200;
 
 /// One page of runs.
-pub async fn runs(state: &State, history: &History, request: &ListRunsRequest) -> Result<ListRunsResponse, Status> {
+pub async fn runs(
+    state: Arc<State>,
+    history: &History,
+    request: &ListRunsRequest,
+) -> Result<ListRunsResponse, Status> {
     let size = page(request.page_size, RUNS_PAGE)?;
     let mut listing = Listing { runs: Vec::new(), size, examined: 0, last: request.page_token.clone(), full: false };
-    let before = |id: &String| request.page_token.is_empty() || *id < request.page_token;
-    let mut active = state.run_ids.iter().rev().filter(|(id, _)| before(id)).peekable();
     let mut archived: Vec<Record> = Vec::new();
     let mut cursor = request.page_token.clone();
     let mut exhausted = false;
@@ -36,16 +40,13 @@ pub async fn runs(state: &State, history: &History, request: &ListRunsRequest) -
             cursor = archived.last().map_or(cursor, |run| run.info.run_id.clone());
             archived.reverse();
         }
-        let old = archived.last().map(|run| run.info.run_id.as_str());
-        match (active.peek(), old) {
+        let active = next_active(&state, &listing.last);
+        let id = |run: &Record| run.info.run_id.clone();
+        match (active, archived.last()) {
             (None, None) => return Ok(listing.done()),
             // Archived while we look: it is in both.
-            (Some((new, _)), Some(old)) if new.as_str() == old => drop(archived.pop()),
-            (Some((new, _)), old) if old.is_none_or(|old| new.as_str() > old) => {
-                if let Some(run) = active.next().and_then(|(_, no)| state.runs.get(no)) {
-                    listing.add(run, request);
-                }
-            }
+            (Some(new), Some(old)) if id(new) == id(old) => drop(archived.pop()),
+            (Some(new), old) if old.is_none_or(|old| id(new) > id(old)) => listing.add(new, request),
             _ => {
                 if let Some(run) = archived.pop() {
                     listing.add(&run, request);
@@ -54,6 +55,15 @@ pub async fn runs(state: &State, history: &History, request: &ListRunsRequest) -
         }
     }
     Ok(listing.more())
+}
+
+/// The newest run of the working state with an id below this one.
+fn next_active<'a>(state: &'a State, before: &str) -> Option<&'a Arc<Record>> {
+    let next = match before {
+        "" => state.run_ids.iter().next_back(),
+        before => state.run_ids.range(..before.to_owned()).next_back(),
+    };
+    next.and_then(|(_, no)| state.runs.get(no))
 }
 
 struct Listing {

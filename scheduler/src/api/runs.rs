@@ -77,7 +77,7 @@ impl RunService for Runs {
             self.gate.barrier().await?;
         }
         let mut answer =
-            list::runs(&self.shared.published.state(), &self.history, request.get_ref()).await?;
+            list::runs(self.shared.published.state(), &self.history, request.get_ref()).await?;
         answer.stale = stale;
         Ok(Response::new(answer))
     }
@@ -185,7 +185,7 @@ impl Runs {
         let digest = digest(&request, &params);
         let bound = meson_workflow::bind_params(&definition, params)
             .map_err(|problems| errors::problems("params_json.", &problems))?;
-        let ulid = ulid::Ulid::new().to_string();
+        let ulid = ulid::Ulid::generate().to_string();
         let group = u32::try_from(self.shared.config.group_id).unwrap_or_default();
         let run_id = meson_workflow::RunId::new(group, &ulid).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Start {

@@ -54,7 +54,7 @@ pub fn stream(
             }
             tokio::time::sleep(GATHER).await;
             tokio::select! {
-                changed = changes.changed() => changed.map_err(|_| errors::unavailable("shutting down"))?,
+                _ = changes.changed() => {}
                 said = progress.recv() => match said {
                     Ok(said) => {
                         if let Some(update) = progress_update(&runs, &run, &said, from) {

@@ -80,13 +80,14 @@ impl Dispatch {
     where
         M: actix::Message<Result = ()> + Send + 'static,
         AttemptActor: actix::Handler<M>,
+        actix::Context<AttemptActor>: actix::dev::ToEnvelope<AttemptActor, M>,
     {
         let Some(actor) = AttemptActor::new(self.shared.clone(), run, node) else { return };
         let number = actor.number();
         let entry = match self.attempts.entry((run, node)) {
             Entry::Occupied(mut entry) => {
                 if entry.get().0 != number {
-                    tell(&entry.get().1, Stop);
+                    stop_attempt(&entry.get().1);
                     entry.insert((number, actor.start()));
                 }
                 entry.into_mut()
@@ -103,4 +104,8 @@ impl Dispatch {
         tell(&self.offers, Stop);
         tell(&self.timers, Stop);
     }
+}
+
+fn stop_attempt(actor: &Addr<AttemptActor>) {
+    tell(actor, Stop);
 }

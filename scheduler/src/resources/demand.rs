@@ -36,7 +36,6 @@ impl Waiting {
                         self.queue.remove(key.run, key.node);
                     }
                 }
-                DiffItem::Update { .. } => {}
             }
         }
         self.seen = state.index.ready.clone();

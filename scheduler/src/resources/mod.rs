@@ -1,6 +1,7 @@
 //! The seam to resource managers: where offers come from, and how attempts get to their agents. `local` stands behind
 //! it: executors that connect by themselves and offer their hosts.
 
+pub mod demand;
 pub mod local;
 
 use meson_engine::State;

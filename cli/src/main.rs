@@ -1,0 +1,79 @@
+//! mesonctl: writes to and reads from a Meson cluster, and runs one on this machine. Exit codes: 0 succeeded, 1 the run
+//! failed or was cancelled, 2 usage or refused, 3 the cluster cannot be reached.
+
+mod args;
+mod client;
+mod cluster;
+mod dev;
+mod error;
+mod json;
+mod logs;
+mod runs;
+mod show;
+mod submit;
+mod watch;
+mod workflows;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Args, Command};
+use client::Client;
+use error::Error;
+
+/// What a command can tell the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All well.
+    Succeeded,
+    /// The run failed or was cancelled.
+    RunFailed,
+    /// A program that was run ended with this status.
+    Status(u8),
+}
+
+/// What a command gives.
+pub type Result<T = Exit> = std::result::Result<T, Error>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::usage(format!("cannot start: {error}"))),
+    };
+    match runtime.block_on(run(args)) {
+        Ok(Exit::Succeeded) => ExitCode::SUCCESS,
+        Ok(Exit::RunFailed) => ExitCode::from(1),
+        Ok(Exit::Status(status)) => ExitCode::from(status),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("mesonctl: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+async fn run(args: Args) -> Result {
+    let client = Client::new(&args.endpoints, args.timeout);
+    let output = args.output;
+    match args.command {
+        Command::Dev(options) => dev::run(options).await,
+        Command::Validate { files } => workflows::validate(&files, output),
+        Command::Submit(options) => submit::run(&client, options, output).await,
+        Command::Runs(command) => runs::run(&client, command, output).await,
+        Command::Workflows(command) => workflows::run(&client, command, output).await,
+        Command::Logs(options) => logs::run(&client, options, output).await,
+        Command::Cluster(command) => cluster::run(&client, command, output).await,
+        Command::Executors(command) => cluster::executors(&client, command, output).await,
+        Command::Schema => {
+            json::print(&meson_workflow::schema());
+            Ok(Exit::Succeeded)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "mesonctl", &mut std::io::stdout());
+            Ok(Exit::Succeeded)
+        }
+    }
+}
