@@ -57,11 +57,11 @@ impl Logs {
             stays
         });
         for address in addresses {
-            if !shared.replicas.contains_key(&address) {
+            shared.replicas.entry(address).or_insert_with_key(|address| {
                 let replica = Arc::new(Replica::new(address.clone()));
                 let task = tokio::spawn(ship::run(self.clone(), replica.clone()));
-                shared.replicas.insert(address, (replica, task));
-            }
+                (replica, task)
+            });
         }
         let logs: Vec<Arc<AttemptLog>> = shared.open.values().cloned().collect();
         drop(shared);

@@ -1,6 +1,10 @@
 //! What the tests share: a server that plays the leader, and the real binary beside it.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses its own part, and all of it is test"
+)]
 
 pub mod leader;
 pub mod process;

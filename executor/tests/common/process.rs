@@ -102,7 +102,7 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let give_up = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < give_up, "never happened: {what}");
-        // A condition outside this process gives no notice: it is asked again.
+        // tidy: allow sleep: a condition outside this process gives no notice, it is asked again
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
