@@ -79,7 +79,9 @@ impl Client {
             .call(|channel| {
                 let definition = definition.clone();
                 async move {
-                    WorkflowServiceClient::new(channel).register_workflow(RegisterWorkflowRequest { definition }).await
+                    WorkflowServiceClient::new(channel)
+                        .register_workflow(RegisterWorkflowRequest { definition })
+                        .await
                 }
             })
             .await?;
@@ -129,8 +131,12 @@ impl Client {
         let mut nodes = Vec::new();
         let mut page_token = String::new();
         loop {
-            let request =
-                ListNodesRequest { run_id: run_id.to_owned(), page_size: 1_000, page_token, ..Default::default() };
+            let request = ListNodesRequest {
+                run_id: run_id.to_owned(),
+                page_size: 1_000,
+                page_token,
+                ..Default::default()
+            };
             let page = self
                 .call(|channel| {
                     let request = request.clone();

@@ -101,7 +101,8 @@ impl Cluster {
     }
 
     fn command(&self, binary: &str, name: &str) -> anyhow::Result<Command> {
-        let log = File::options().create(true).append(true).open(self.dir.path().join(format!("{name}.log")))?;
+        let log =
+            File::options().create(true).append(true).open(self.dir.path().join(format!("{name}.log")))?;
         let mut command = Command::new(binary_path(binary)?);
         command
             .args(["--data-dir", &self.dir.path().join(name).to_string_lossy()])
@@ -187,7 +188,8 @@ impl Cluster {
     pub fn log_tails(&self) -> String {
         let mut tails = String::new();
         for name in ["replica-1", "replica-2", "replica-3", "executor-1"] {
-            let log = std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
+            let log =
+                std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(15)..].join("\n");
             tails += &format!("--- {name}\n{tail}\n");

@@ -24,7 +24,8 @@ pub async fn run(client: &Client, command: Cluster, output: Output) -> Result {
 /// What one replica says of itself.
 pub async fn status_of(client: &Client, place: usize) -> Result<GetClusterStatusResponse> {
     let mut service = client::cluster(client.channel(place)?);
-    let answer = tokio::time::timeout(STATUS_TIMEOUT, service.get_cluster_status(GetClusterStatusRequest {})).await;
+    let answer =
+        tokio::time::timeout(STATUS_TIMEOUT, service.get_cluster_status(GetClusterStatusRequest {})).await;
     match answer {
         Ok(answer) => Ok(answer?.into_inner()),
         Err(_) => Err(Error::Unreachable("no answer in time".to_owned())),
@@ -52,7 +53,10 @@ async fn status(client: &Client, output: Output) -> Result {
     if output == Output::Json {
         json::print(&json!({ "replicas": found }));
     } else {
-        let headings = ["replica", "address", "role", "term", "applied", "log", "snapshot", "disk", "runs", "ready", "live"];
+        let headings = [
+            "replica", "address", "role", "term", "applied", "log", "snapshot", "disk", "runs", "ready",
+            "live",
+        ];
         show::table(&headings, rows);
     }
     if answered { Ok(Exit::Succeeded) } else { Err(Error::Unreachable("no replica answered".to_owned())) }
@@ -113,7 +117,8 @@ async fn members(client: &Client, output: Output) -> Result {
 
 /// The executors that the leader knows.
 pub async fn list_executors(client: &Client) -> Result<Vec<Executor>> {
-    let call = |channel| async move { client::cluster(channel).list_executors(ListExecutorsRequest {}).await };
+    let call =
+        |channel| async move { client::cluster(channel).list_executors(ListExecutorsRequest {}).await };
     Ok(client.call(call).await?.executors)
 }
 
@@ -143,6 +148,9 @@ pub async fn executors(client: &Client, command: Executors, output: Output) -> R
             executor.kinds.join(" "),
         ]
     };
-    show::table(&["executor", "host", "session", "attempts", "cpus", "memory", "kinds"], executors.iter().map(row));
+    show::table(
+        &["executor", "host", "session", "attempts", "cpus", "memory", "kinds"],
+        executors.iter().map(row),
+    );
     Ok(Exit::Succeeded)
 }

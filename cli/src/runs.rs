@@ -26,7 +26,8 @@ pub async fn run(client: &Client, command: Runs, output: Output) -> Result {
             Ok(Exit::Succeeded)
         }
         Runs::Nodes { run: run_id, status, prefix: path_prefix, limit: page_size, page_token } => {
-            let statuses = statuses(&status, show::parse_node_status)?.into_iter().map(|s| s as i32).collect();
+            let statuses =
+                statuses(&status, show::parse_node_status)?.into_iter().map(|s| s as i32).collect();
             let request =
                 ListNodesRequest { run_id, statuses, path_prefix, page_size, page_token, allow_stale: false };
             nodes(client, request, output).await
@@ -184,8 +185,14 @@ fn print(run: &Run, output: Output) {
     println!("started   {} ({took})", show::time(&run.started_at));
     println!(
         "nodes     {} in all: {} succeeded, {} failed, {} running, {} ready, {} pending, {} skipped, {} cancelled",
-        counts.total, counts.succeeded, counts.failed, counts.running, counts.ready, counts.pending,
-        counts.skipped, counts.cancelled
+        counts.total,
+        counts.succeeded,
+        counts.failed,
+        counts.running,
+        counts.ready,
+        counts.pending,
+        counts.skipped,
+        counts.cancelled
     );
     println!("params    {}", run.params_json);
     if !run.outputs_json.is_empty() {

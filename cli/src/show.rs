@@ -1,7 +1,7 @@
 //! Words, times, amounts and tables for people.
 
-use comfy_table::{ContentArrangement, Table};
 use comfy_table::presets;
+use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp as Instant;
 use jiff::tz::TimeZone;
 use meson_proto::v1::{NodeStatus, RunStatus};
@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_are_short() {
-        let durations = [(0, "0ms"), (999, "999ms"), (12_345, "12.3s"), (245_000, "4m05s"), (7_800_000, "2h10m")];
+        let durations =
+            [(0, "0ms"), (999, "999ms"), (12_345, "12.3s"), (245_000, "4m05s"), (7_800_000, "2h10m")];
         for (ms, text) in durations {
             assert_eq!(duration(ms), text);
         }

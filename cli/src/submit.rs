@@ -42,7 +42,9 @@ async fn resolve(client: &Client, options: &Submit) -> Result<(String, String, D
     let given = &options.workflow;
     if given.contains(['.', '/']) {
         if !options.version.is_empty() {
-            return Err(Error::usage("--version goes with the name of a registered workflow, not with a file"));
+            return Err(Error::usage(
+                "--version goes with the name of a registered workflow, not with a file",
+            ));
         }
         let (definition, text) = workflows::read(Path::new(given))?;
         let workflow = workflows::register(client, text).await?.workflow.unwrap_or_default();
@@ -76,8 +78,9 @@ fn value(name: &str, text: &str, kind: Option<ParamType>) -> Result<Value> {
         Some(ParamType::String) => Ok(Value::String(text.to_owned())),
         // Unknown: the cluster says so, with what it may have meant.
         None => Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))),
-        Some(_) => serde_json::from_str(text)
-            .map_err(|_| Error::usage(format!("-p {name}={text}: the value must be JSON, like 5, true or [1, 2]"))),
+        Some(_) => serde_json::from_str(text).map_err(|_| {
+            Error::usage(format!("-p {name}={text}: the value must be JSON, like 5, true or [1, 2]"))
+        }),
     }
 }
 

@@ -23,7 +23,12 @@ pub fn validate(files: &[PathBuf], output: Output) -> Result {
         let checked = Definition::from_yaml(&text);
         match (output, &checked) {
             (Output::Table, Ok(definition)) => {
-                println!("{}: well ({} @ {:.12})", file.display(), definition.name, definition.content_hash().as_str());
+                println!(
+                    "{}: well ({} @ {:.12})",
+                    file.display(),
+                    definition.name,
+                    definition.content_hash().as_str()
+                );
             }
             (Output::Table, Err(_)) => {}
             (Output::Json, Ok(definition)) => json::print(&json!({
@@ -77,7 +82,8 @@ pub fn read_text(file: &Path) -> Result<String> {
 /// A definition file, checked.
 pub fn read(file: &Path) -> Result<(Definition, String)> {
     let text = read_text(file)?;
-    let definition = Definition::from_yaml(&text).map_err(|problems| Error::usage(located(file, &problems)))?;
+    let definition =
+        Definition::from_yaml(&text).map_err(|problems| Error::usage(located(file, &problems)))?;
     Ok((definition, text))
 }
 
@@ -115,7 +121,10 @@ pub async fn run(client: &Client, command: Workflows, output: Output) -> Result 
                 }
                 Output::Table => {
                     let news = if answer.created { "registered" } else { "was registered already" };
-                    println!("{} version {} ({:.12}) {news}", workflow.name, workflow.number, workflow.version);
+                    println!(
+                        "{} version {} ({:.12}) {news}",
+                        workflow.name, workflow.number, workflow.version
+                    );
                 }
             }
         }
@@ -168,7 +177,12 @@ async fn show_one(client: &Client, name: &str, version: &str, output: Output) ->
     }
     println!("# version {} @ {}", workflow.number, workflow.version);
     for version in &answer.versions {
-        println!("#   {} @ {:.12}, registered {}", version.number, version.version, show::time(&version.registered_at));
+        println!(
+            "#   {} @ {:.12}, registered {}",
+            version.number,
+            version.version,
+            show::time(&version.registered_at)
+        );
     }
     print!("{}", yaml(&workflow)?);
     Ok(())
@@ -178,7 +192,8 @@ async fn diff(client: &Client, name: &str, from: &str, to: &str, output: Output)
     let from = get(client, name, from).await?.workflow.unwrap_or_default();
     let to = get(client, name, to).await?.workflow.unwrap_or_default();
     let (old, new) = (yaml(&from)?, yaml(&to)?);
-    let heading = |workflow: &Workflow| format!("{name} version {} @ {:.12}", workflow.number, workflow.version);
+    let heading =
+        |workflow: &Workflow| format!("{name} version {} @ {:.12}", workflow.number, workflow.version);
     let diff = TextDiff::from_lines(&old, &new);
     let text = diff.unified_diff().header(&heading(&from), &heading(&to)).to_string();
     match output {

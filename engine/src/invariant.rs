@@ -31,7 +31,9 @@ pub fn check(state: &State) -> Result<(), Broken> {
     ensure(built.ended == state.index.ended, || "the ended runs are not what the runs say".into())?;
     for (agent_id, agent) in &state.agents {
         let held = state.held(agent_id);
-        ensure(held.fits(agent.total), || format!("P8: agent {agent_id} holds {held:?} of {:?}", agent.total))?;
+        ensure(held.fits(agent.total), || {
+            format!("P8: agent {agent_id} holds {held:?} of {:?}", agent.total)
+        })?;
     }
     state.runs.values().try_for_each(|run| check_run(state, run))
 }
@@ -48,7 +50,9 @@ fn check_run(state: &State, run: &Run) -> Result<(), Broken> {
             *counter += 1;
         }
     }
-    ensure(counts == run.head.counts, || format!("run {id}: tallies {:?}, counted {counts:?}", run.head.counts))?;
+    ensure(counts == run.head.counts, || {
+        format!("run {id}: tallies {:?}, counted {counts:?}", run.head.counts)
+    })?;
     ensure(run.waits == index::waits(state, run), || format!("run {id}: waiting nodes"))?;
     ensure(run.changed.len() == run.nodes.len(), || format!("run {id}: list of changes"))?;
     if run.head.status().is_terminal() {

@@ -2,6 +2,8 @@
 //! hold (P5, P6, P8 and the indexes); the same log gives the same state on another replica, also through a snapshot;
 //! and from wherever the storm leaves it, a run can be driven to its end.
 
+#![allow(clippy::unwrap_used)] // A test may stop at the first surprise.
+
 use std::collections::BTreeMap;
 
 use meson_engine::command::*;
@@ -16,10 +18,12 @@ use serde_json::{Value, json};
 /// One graph of a random definition: for each node the needs (by earlier node), a shape, a trigger and a mode.
 fn graph(depth: u32) -> BoxedStrategy<Value> {
     let node = (any::<[bool; 3]>(), 0..10u8, 0..4usize, 0..3usize, 0..3u32);
-    let inner = if depth == 0 { Just(json!([{"id": "leaf", "kind": "noop"}])).boxed() } else { graph(depth - 1) };
+    let inner =
+        if depth == 0 { Just(json!([{"id": "leaf", "kind": "noop"}])).boxed() } else { graph(depth - 1) };
     prop::collection::vec((node, inner), 1..5)
         .prop_map(|nodes| {
-            let nodes = nodes.into_iter().enumerate().map(|(place, (shape, inner))| node_json(place, shape, inner));
+            let nodes =
+                nodes.into_iter().enumerate().map(|(place, (shape, inner))| node_json(place, shape, inner));
             Value::Array(nodes.collect())
         })
         .boxed()
@@ -32,12 +36,15 @@ fn node_json(place: usize, (needs, shape, trigger, mode, retries): Shape, inner:
         (0..place.min(3)).filter(|need| needs[*need]).map(|need| format!("n{}", place - 1 - need)).collect();
     let trigger = ["all_succeeded", "all_done", "any_succeeded", "none_failed"][trigger];
     let mode = ["after_running", "now", "ignore"][mode];
-    let mut node = json!({ "id": format!("n{place}"), "needs": needs, "trigger": trigger, "on_failure": mode });
+    let mut node =
+        json!({ "id": format!("n{place}"), "needs": needs, "trigger": trigger, "on_failure": mode });
     let work = match shape {
         0 => json!({ "for_each": { "items": "x", "concurrency": 2, "nodes": inner } }),
         1 => json!({ "for_each": { "items": "x", "nodes": inner, "outputs": { "o": "1" } } }),
         2 => json!({ "repeat": { "until": "x", "max_iterations": 3, "nodes": inner } }),
-        3 => json!({ "switch": { "branches": [{ "when": "x", "nodes": inner }], "default": { "nodes": inner } } }),
+        3 => {
+            json!({ "switch": { "branches": [{ "when": "x", "nodes": inner }], "default": { "nodes": inner } } })
+        }
         4 => json!({ "wait": { "signal": "go" }, "timeout": "1m" }),
         _ => json!({ "kind": "noop", "timeout": "1m", "retry": { "user": { "retries": retries } } }),
     };
@@ -250,10 +257,20 @@ fn evaluated(run: u64, evaluation: Evaluation, with: u8) -> Evaluated {
         Evaluation::Open { node } => (false, node, 0),
         Evaluation::Close { scope } => (true, scope.0, scope.1),
     };
-    let failure = (with % 16 == 0).then(|| Failure::new(FailureClass::Rejected, "x", "x"));
+    let failure = with.is_multiple_of(16).then(|| Failure::new(FailureClass::Rejected, "x", "x"));
     let items = (0..with % 5).map(|item| item.to_string().into()).collect();
-    let branch = (with % 2 == 0).then_some(0);
-    Evaluated { run, node, close, index, failure, items, branch, until: with % 3 > 0, ..Evaluated::default() }
+    let branch = with.is_multiple_of(2).then_some(0);
+    Evaluated {
+        run,
+        node,
+        close,
+        index,
+        failure,
+        items,
+        branch,
+        until: !with.is_multiple_of(3),
+        ..Evaluated::default()
+    }
 }
 
 fn report(state: &State, run: u64, node: u32, with: u8) -> Report {

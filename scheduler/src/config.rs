@@ -151,7 +151,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.election_min_ms <= 2 * self.raft_heartbeat_ms || self.election_max_ms <= self.election_min_ms {
+        if self.election_min_ms <= 2 * self.raft_heartbeat_ms || self.election_max_ms <= self.election_min_ms
+        {
             return Err(Error::Times("raft_heartbeat_ms · 2 < election_min_ms < election_max_ms must hold"));
         }
         if self.heartbeat_ms.saturating_mul(3) > self.lease_ms {
@@ -186,7 +187,10 @@ fn member(text: &str) -> Result<Member, Error> {
     let (id, addresses) = text.split_once('=').ok_or_else(wrong)?;
     let addresses: Vec<&str> = addresses.split(',').map(str::trim).collect();
     let [raft, api, http] = addresses.as_slice() else { return Err(wrong()) };
-    if ![raft, api, http].iter().all(|address| address.starts_with("http://") || address.starts_with("https://")) {
+    if ![raft, api, http]
+        .iter()
+        .all(|address| address.starts_with("http://") || address.starts_with("https://"))
+    {
         return Err(wrong());
     }
     Ok(Member {
@@ -203,12 +207,18 @@ mod tests {
 
     #[test]
     fn peers_are_parsed_and_bad_ones_named() {
-        let config = Config { peers: "1=http://a:1,http://a:2,http://a:3; 2=http://b:1,http://b:2,http://b:3".into(), ..Config::default() };
+        let config = Config {
+            peers: "1=http://a:1,http://a:2,http://a:3; 2=http://b:1,http://b:2,http://b:3".into(),
+            ..Config::default()
+        };
         let members = config.members().unwrap();
         assert_eq!(members.len(), 2);
         assert_eq!(members[1].api_address, "http://b:2");
         let wrong = Config { peers: "1=http://a:1".into(), ..Config::default() };
-        assert_eq!(wrong.members().unwrap_err().to_string(), "peers: `1=http://a:1` is not of the form `id=raft-url,grpc-url,http-url`");
+        assert_eq!(
+            wrong.members().unwrap_err().to_string(),
+            "peers: `1=http://a:1` is not of the form `id=raft-url,grpc-url,http-url`"
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! `proposer` is the only way to write. `placement` and `evaluate` are functions of values. `resources` is the seam to
 //! resource managers, `logs` the store of attempts' output.
 
+#![allow(clippy::result_large_err)] // The errors of gRPC are large, and every face returns them.
+
 pub mod actors;
 pub mod api;
 pub mod clock;

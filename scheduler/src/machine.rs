@@ -104,9 +104,12 @@ impl StateMachine for Machine {
             let applied = apply_bytes(&mut self.state, command);
             outcomes.push(applied.outcome.to_bytes());
             effects.extend(applied.effects);
-            archive.extend(applied.archive.into_iter().map(|EngineArchiveOp::Put { key, value }| {
-                ArchiveOp::Put { key, value }
-            }));
+            archive.extend(
+                applied
+                    .archive
+                    .into_iter()
+                    .map(|EngineArchiveOp::Put { key, value }| ArchiveOp::Put { key, value }),
+            );
         }
         self.publish();
         // Followers send into a queue that nobody reads and that soon is full: that is meant to be cheap.

@@ -18,7 +18,10 @@ fn main() -> anyhow::Result<()> {
     die_on_panic();
     // Actors live on this thread; gRPC and the log on the runtime's workers.
     let system = actix::System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the runtime starts once, first of all")
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .expect("the runtime starts once, first of all")
     });
     system.block_on(async move {
         let (stop, stopping) = watch::channel(false);

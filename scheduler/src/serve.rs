@@ -106,7 +106,11 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn serve_raft(shared: Shared, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn serve_raft(
+    shared: Shared,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .tcp_nodelay(true)
@@ -116,8 +120,15 @@ async fn serve_raft(shared: Shared, listener: TcpListener, stop: watch::Receiver
         .context("serving the other replicas")
 }
 
-async fn serve_http(shared: Shared, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    axum::serve(listener, http::router(shared)).with_graceful_shutdown(stopped(stop)).await.context("serving HTTP")
+async fn serve_http(
+    shared: Shared,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    axum::serve(listener, http::router(shared))
+        .with_graceful_shutdown(stopped(stop))
+        .await
+        .context("serving HTTP")
 }
 
 async fn serve_api(shared: Shared, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
@@ -145,7 +156,9 @@ async fn serve_api(shared: Shared, listener: TcpListener, stop: watch::Receiver<
         .tcp_nodelay(true)
         .add_service(WorkflowServiceServer::new(workflows).max_decoding_message_size(limit))
         .add_service(RunServiceServer::new(runs).max_decoding_message_size(limit))
-        .add_service(ExecutorServiceServer::new(Executors { shared: shared.clone() }).max_decoding_message_size(limit))
+        .add_service(
+            ExecutorServiceServer::new(Executors { shared: shared.clone() }).max_decoding_message_size(limit),
+        )
         .add_service(logs.into_server())
         .add_service(ClusterServiceServer::new(Cluster { shared, gate }))
         .add_service(health_service)

@@ -76,7 +76,8 @@ impl Child {
         self.deaths.retain(|death| death.elapsed() < DEATHS_WINDOW);
         self.deaths.push(Instant::now());
         if self.deaths.len() >= DEATHS_MAX {
-            let message = format!("dev: {} dies again and again; see {}", self.spec.name, self.spec.log.display());
+            let message =
+                format!("dev: {} dies again and again; see {}", self.spec.name, self.spec.log.display());
             return Err(Error::usage(message));
         }
         self.process =

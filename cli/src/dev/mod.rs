@@ -106,7 +106,9 @@ fn greet(options: &Dev, endpoints: &[String]) {
     if options.port != 7400 || options.replicas > 3 {
         println!("  export MESON_ENDPOINTS={}", endpoints.join(","));
     }
-    println!("  mesonctl cluster status\n  mesonctl submit FILE --watch\n\nCtrl-C stops all; the data stays.");
+    println!(
+        "  mesonctl cluster status\n  mesonctl submit FILE --watch\n\nCtrl-C stops all; the data stays."
+    );
 }
 
 fn endpoints(options: &Dev) -> Vec<String> {
@@ -118,9 +120,11 @@ fn port(options: &Dev, place: u16, face: u16) -> u16 {
 }
 
 fn specs(options: &Dev) -> Result<Vec<Spec>> {
-    let dir = std::path::absolute(&options.data_dir).map_err(|error| Error::usage(format!("--data-dir: {error}")))?;
+    let dir = std::path::absolute(&options.data_dir)
+        .map_err(|error| Error::usage(format!("--data-dir: {error}")))?;
     for folder in ["logs", "pids"] {
-        std::fs::create_dir_all(dir.join(folder)).map_err(|error| Error::usage(format!("{}: {error}", dir.display())))?;
+        std::fs::create_dir_all(dir.join(folder))
+            .map_err(|error| Error::usage(format!("{}: {error}", dir.display())))?;
     }
     let peer = |place: u16| {
         let url = |face| format!("http://127.0.0.1:{}", port(options, place, face));
@@ -144,7 +148,8 @@ fn specs(options: &Dev) -> Result<Vec<Spec>> {
     };
     let agent = |place: u16| {
         let name = format!("executor-{}", place + 1);
-        let arguments = vec![("--endpoints", endpoints(options).join(",")), ("--data-dir", text(&dir.join(&name)))];
+        let arguments =
+            vec![("--endpoints", endpoints(options).join(",")), ("--data-dir", text(&dir.join(&name)))];
         Spec::new(&dir, name, executor.clone(), arguments)
     };
     Ok((0..options.replicas).map(replica).chain((0..options.executors).map(agent)).collect())
@@ -162,5 +167,8 @@ fn binary(name: &str) -> Result<PathBuf> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(Error::usage(format!("{} is not there; build it (`make build`) or set MESON_BIN_DIR", path.display())))
+    Err(Error::usage(format!(
+        "{} is not there; build it (`make build`) or set MESON_BIN_DIR",
+        path.display()
+    )))
 }

@@ -29,7 +29,9 @@ pub struct Live {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates are written here").progress_chars("█▉▊▋▌▍▎▏ ")
+    ProgressStyle::with_template(template)
+        .expect("the templates are written here")
+        .progress_chars("█▉▊▋▌▍▎▏ ")
 }
 
 impl Live {
@@ -81,7 +83,11 @@ impl Live {
         } else {
             show_percent(bar, node.percent);
         }
-        bar.set_message(if node.waiting_reason.is_empty() { node.message.clone() } else { node.waiting_reason.clone() });
+        bar.set_message(if node.waiting_reason.is_empty() {
+            node.message.clone()
+        } else {
+            node.waiting_reason.clone()
+        });
     }
 
     fn remove(&mut self, path: &str) {

@@ -157,7 +157,8 @@ fn ended_line(node: &Node) -> Option<String> {
         _ => return None,
     };
     let from = node.started_at.or(node.ready_at);
-    let took = from.and_then(|_| show::elapsed_ms(&from, &node.ended_at)).map(show::duration).unwrap_or_default();
+    let took =
+        from.and_then(|_| show::elapsed_ms(&from, &node.ended_at)).map(show::duration).unwrap_or_default();
     let note = match node.status() {
         NodeStatus::Failed => runs::note(node),
         NodeStatus::Succeeded if node.children_total > 0 => format!("{} done", node.children_total),

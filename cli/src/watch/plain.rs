@@ -27,7 +27,9 @@ impl View for Plain {
         match node.status() {
             NodeStatus::Running if node.attempt > 1 => println!("▶ {} (attempt {})", node.path, node.attempt),
             NodeStatus::Running => println!("▶ {}", node.path),
-            NodeStatus::Active if node.children_total > 1 => println!("▶ {} ({} parts)", node.path, node.children_total),
+            NodeStatus::Active if node.children_total > 1 => {
+                println!("▶ {} ({} parts)", node.path, node.children_total)
+            }
             NodeStatus::BackingOff => println!("↻ {} {}", node.path, node.waiting_reason),
             NodeStatus::Waiting => println!("… {} {}", node.path, node.waiting_reason),
             _ => {}

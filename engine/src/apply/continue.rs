@@ -21,8 +21,8 @@ pub(super) fn apply(state: &mut State, command: Continue, out: &mut Out) -> Resu
     } else if command.node != 0 {
         state.flow(command.run, &mut out.effects, |flow| {
             let node = flow.node(command.node);
-            let stopped = flow.composite(command.node).stopping() != Stop::No
-                || flow.stop_over(node.scope()).is_some();
+            let stopped =
+                flow.composite(command.node).stopping() != Stop::No || flow.stop_over(node.scope()).is_some();
             if node.status() == NodeStatus::Active && !stopped {
                 flow.expand(command.node);
             }

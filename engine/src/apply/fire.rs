@@ -36,7 +36,9 @@ fn node_timer(flow: &mut Flow<'_>, no: NodeNo) {
     match flow.node(no).status() {
         NodeStatus::BackingOff => flow.make_ready(no),
         NodeStatus::Placed | NodeStatus::Running => flow.kill(no, KillCause::Timeout),
-        NodeStatus::Evaluating | NodeStatus::Waiting => flow.fail(no, timeout("it took longer than its timeout")),
+        NodeStatus::Evaluating | NodeStatus::Waiting => {
+            flow.fail(no, timeout("it took longer than its timeout"))
+        }
         NodeStatus::Active => {
             flow.stop_composite(no, Stop::Now, timeout("its graph took longer than its timeout"));
         }

@@ -50,7 +50,8 @@ pub(super) fn lost(state: &mut State, command: AttemptLost, out: &mut Out) -> Re
 
 /// The living attempt of this id, if the fence is its own.
 fn current(state: &State, attempt_id: &str, fence: u64) -> std::result::Result<(RunNo, NodeNo), Refusal> {
-    let unknown = || refused(RefusalKind::StaleFence, format!("attempt `{attempt_id}` is not wanted (any more)"));
+    let unknown =
+        || refused(RefusalKind::StaleFence, format!("attempt `{attempt_id}` is not wanted (any more)"));
     let id: AttemptId = attempt_id.parse().map_err(|_| unknown())?;
     let no = state.run_ids.get(&id.run_id).copied().ok_or_else(unknown)?;
     let run = state.runs.get(&no).ok_or_else(unknown)?;
@@ -68,7 +69,9 @@ fn current(state: &State, attempt_id: &str, fence: u64) -> std::result::Result<(
 fn too_large(command: &Report) -> Option<Failure> {
     let message = if command.outputs.len() > OUTPUT_BYTES_MAX {
         let size = command.outputs.len();
-        format!("the outputs are {size} bytes; {OUTPUT_BYTES_MAX} are allowed: publish large data as an artifact")
+        format!(
+            "the outputs are {size} bytes; {OUTPUT_BYTES_MAX} are allowed: publish large data as an artifact"
+        )
     } else if command.artifacts.len() > ARTIFACTS_MAX {
         format!("{} artifacts; {ARTIFACTS_MAX} are allowed for one attempt", command.artifacts.len())
     } else {

@@ -86,8 +86,7 @@ fn remember(state: &mut State, command: &Start) {
     }
     state.counters.requests += 1;
     let number = state.counters.requests;
-    let request =
-        Request { run_id: command.run_id.clone(), digest: command.digest.clone(), number };
+    let request = Request { run_id: command.run_id.clone(), digest: command.digest.clone(), number };
     state.requests.insert(command.request_id.clone(), request);
     state.request_order.insert(number, command.request_id.clone());
     while state.requests.len() > REQUESTS_MAX {

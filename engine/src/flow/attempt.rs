@@ -72,8 +72,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_up_to_their_bound() {
-        let policy =
-            RetryPolicy { retries: 9, delay: Millis(100), factor: 2.0, max_delay: Millis(1_000) };
+        let policy = RetryPolicy { retries: 9, delay: Millis(100), factor: 2.0, max_delay: Millis(1_000) };
         let pauses: Vec<u64> = (1..=6).map(|retry| pause_ms(&policy, retry)).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000]);
         assert_eq!(pause_ms(&policy, u32::MAX), 1_000);

@@ -174,11 +174,6 @@ impl Flow<'_> {
 
     fn ready_key(&self, no: NodeNo) -> ReadyKey {
         let priority = self.planned(no).step().map_or(0, |step| step.priority);
-        ReadyKey {
-            rank: priority.saturating_neg(),
-            position: self.node(no).position,
-            run: self.no,
-            node: no,
-        }
+        ReadyKey { rank: priority.saturating_neg(), position: self.node(no).position, run: self.no, node: no }
     }
 }

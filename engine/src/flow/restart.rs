@@ -130,8 +130,7 @@ impl Flow<'_> {
 
     fn drop_scope(&mut self, key: ScopeKey) {
         let Some(scope) = self.run.scopes.remove(&key) else { return };
-        let count =
-            self.registered(scope.pin).plan.bodies[scope.body as usize].nodes.len() as u32;
+        let count = self.registered(scope.pin).plan.bodies[scope.body as usize].nodes.len() as u32;
         for no in scope.first..scope.first + count {
             let inner: Vec<ScopeKey> =
                 self.run.scopes.range((no, 0)..=(no, u32::MAX)).map(|(key, _)| *key).collect();

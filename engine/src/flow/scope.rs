@@ -21,8 +21,7 @@ impl Flow<'_> {
         let first = self.run.head.next_node;
         self.run.head.next_node += nodes.len() as u32;
         self.run.head.counts.total += nodes.len() as u32;
-        let scope =
-            Scope { pin, body, first, remaining: nodes.len() as u32, variables, ..Scope::default() };
+        let scope = Scope { pin, body, first, remaining: nodes.len() as u32, variables, ..Scope::default() };
         self.run.scopes.insert(key, Arc::new(scope));
         for (no, planned) in (first..).zip(nodes) {
             self.run.head.sequence += 1;

@@ -181,4 +181,3 @@ impl Handler<Stop> for AttemptActor {
         ctx.stop();
     }
 }
-

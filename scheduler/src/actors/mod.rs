@@ -10,8 +10,8 @@ pub mod run;
 pub mod session;
 pub mod timers;
 
+use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Message};
-use actix::dev::{ToEnvelope};
 use tracing::debug;
 
 /// Sends without waiting. A full or closed mailbox drops the message: the reconcile tick derives it again.

@@ -101,21 +101,26 @@ mod tests {
     #[test]
     fn statuses_have_the_same_numbers_and_names_on_the_wire() {
         let upper = |name: String| {
-            let words = name.chars().fold(String::new(), |words, c| {
+            name.chars().fold(String::new(), |words, c| {
                 let gap = if c.is_uppercase() && !words.is_empty() { "_" } else { "" };
                 words + gap + &c.to_ascii_uppercase().to_string()
-            });
-            words
+            })
         };
         for number in 0..20 {
             let wire = v1::NodeStatus::try_from(number).ok().map(|status| status.as_str_name().to_owned());
-            let ours = NodeStatus::try_from(number).ok().map(|status| format!("NODE_STATUS_{}", upper(format!("{status:?}"))));
+            let ours = NodeStatus::try_from(number)
+                .ok()
+                .map(|status| format!("NODE_STATUS_{}", upper(format!("{status:?}"))));
             assert_eq!(wire, ours);
             let wire = v1::RunStatus::try_from(number).ok().map(|status| status.as_str_name().to_owned());
-            let ours = RunStatus::try_from(number).ok().map(|status| format!("RUN_STATUS_{}", upper(format!("{status:?}"))));
+            let ours = RunStatus::try_from(number)
+                .ok()
+                .map(|status| format!("RUN_STATUS_{}", upper(format!("{status:?}"))));
             assert_eq!(wire, ours);
             let wire = v1::FailureClass::try_from(number).ok().map(|class| class.as_str_name().to_owned());
-            let ours = FailureClass::try_from(number).ok().map(|class| format!("FAILURE_CLASS_{}", upper(format!("{class:?}"))));
+            let ours = FailureClass::try_from(number)
+                .ok()
+                .map(|class| format!("FAILURE_CLASS_{}", upper(format!("{class:?}"))));
             assert_eq!(wire, ours);
         }
     }

@@ -61,7 +61,11 @@ impl ExecutorService for Executors {
     }
 }
 
-async fn serve(shared: Shared, mut inbound: Streaming<SessionRequest>, outbound: Outbound) -> Result<(), Status> {
+async fn serve(
+    shared: Shared,
+    mut inbound: Streaming<SessionRequest>,
+    outbound: Outbound,
+) -> Result<(), Status> {
     let hello = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
         .await
         .map_err(|_| Status::deadline_exceeded("no hello came"))??;
@@ -160,7 +164,12 @@ fn agent_of(hello: Hello) -> Agent {
 /// Compares what the executor has with what it should have. What it has and should not is killed and dropped; what it
 /// reported running and no longer has is lost; what was never confirmed is launched again by the attempt's actor.
 /// Returns the ids of the attempts that it rightly has.
-async fn compare(shared: &Shared, term: u64, hello: &Hello, outbound: &Outbound) -> Result<HashSet<String>, Status> {
+async fn compare(
+    shared: &Shared,
+    term: u64,
+    hello: &Hello,
+    outbound: &Outbound,
+) -> Result<HashSet<String>, Status> {
     let state = shared.published.state();
     let live = state.index.live.get(&hello.executor_id).cloned().unwrap_or_default();
     let mut expected = HashMap::new();

@@ -66,7 +66,9 @@ impl Gate {
             match (now.kind, now.leader) {
                 (RoleKind::Leader, _) if ready => return Ok(Route::Here),
                 (RoleKind::Leader, _) => {}
-                (_, Some(leader)) if !forwarded => return self.channel(&leader.api_address).map(Route::Leader),
+                (_, Some(leader)) if !forwarded => {
+                    return self.channel(&leader.api_address).map(Route::Leader);
+                }
                 // The sender believed this replica to lead: it may be about to.
                 (_, _) => {}
             }

@@ -29,7 +29,8 @@ pub async fn runs(
     request: &ListRunsRequest,
 ) -> Result<ListRunsResponse, Status> {
     let size = page(request.page_size, RUNS_PAGE)?;
-    let mut listing = Listing { runs: Vec::new(), size, examined: 0, last: request.page_token.clone(), full: false };
+    let mut listing =
+        Listing { runs: Vec::new(), size, examined: 0, last: request.page_token.clone(), full: false };
     let mut archived: Vec<Record> = Vec::new();
     let mut cursor = request.page_token.clone();
     let mut exhausted = false;

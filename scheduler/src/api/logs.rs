@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tonic::transport::Channel;
 use tonic::Status;
+use tonic::transport::Channel;
 
 use super::errors;
 use super::gate::Gate;
@@ -23,7 +23,8 @@ pub struct Attempts {
 /// When the store's directory cannot be used.
 pub fn service(runs: Runs, gate: Arc<Gate>) -> anyhow::Result<Service<Attempts>> {
     let store = LogStore::open(Settings::new(runs.shared.config.data_dir.join("logs")))?;
-    let settings = ServiceSettings { message_bytes_max: runs.shared.config.message_bytes_max, ..Default::default() };
+    let settings =
+        ServiceSettings { message_bytes_max: runs.shared.config.message_bytes_max, ..Default::default() };
     Ok(Service::new(store, Arc::new(Attempts { runs, gate }), settings))
 }
 

@@ -76,8 +76,7 @@ impl RunService for Runs {
             pass_on!(self.gate, Client, list_runs, request);
             self.gate.barrier().await?;
         }
-        let mut answer =
-            list::runs(self.shared.published.state(), &self.history, request.get_ref()).await?;
+        let mut answer = list::runs(self.shared.published.state(), &self.history, request.get_ref()).await?;
         answer.stale = stale;
         Ok(Response::new(answer))
     }
@@ -100,7 +99,8 @@ impl RunService for Runs {
         let GetNodeRequest { run_id, path } = request.into_inner();
         let run = self.record(&run_id).await?;
         let state = self.shared.published.state();
-        let node = paths::find(&state, &run, &path).and_then(|no| views::node(&self.shared, &state, &run, no));
+        let node =
+            paths::find(&state, &run, &path).and_then(|no| views::node(&self.shared, &state, &run, no));
         match node {
             Some(node) => Ok(Response::new(GetNodeResponse { node: Some(node) })),
             None => Err(errors::not_found("node", &path, "see `mesonctl runs nodes`")),
@@ -187,7 +187,8 @@ impl Runs {
             .map_err(|problems| errors::problems("params_json.", &problems))?;
         let ulid = ulid::Ulid::generate().to_string();
         let group = u32::try_from(self.shared.config.group_id).unwrap_or_default();
-        let run_id = meson_workflow::RunId::new(group, &ulid).map_err(|error| Status::internal(error.to_string()))?;
+        let run_id =
+            meson_workflow::RunId::new(group, &ulid).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Start {
             request_id: request.request_id,
             run_id: run_id.to_string(),
@@ -233,7 +234,9 @@ fn check_start(request: &StartRunRequest) -> Result<Map<String, Value>, Status> 
         return Err(errors::invalid("labels", format!("a run may have {LABELS_MAX} labels")));
     }
     let long = |text: &String| text.chars().count() > ID_CHARS_MAX;
-    if let Some((label, _)) = request.labels.iter().find(|(key, value)| long(key) || long(value) || key.is_empty()) {
+    if let Some((label, _)) =
+        request.labels.iter().find(|(key, value)| long(key) || long(value) || key.is_empty())
+    {
         let message = format!("label `{label:.40}`: keys and values have 1 to {ID_CHARS_MAX} characters");
         return Err(errors::invalid("labels", message));
     }
@@ -245,7 +248,8 @@ fn check_start(request: &StartRunRequest) -> Result<Map<String, Value>, Status> 
     if text.is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_str(text).map_err(|error| errors::invalid("params_json", format!("not a JSON object: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| errors::invalid("params_json", format!("not a JSON object: {error}")))
 }
 
 fn check_signal(request: &SignalRunRequest) -> Result<Value, Status> {

@@ -89,8 +89,9 @@ fn pending_reason(state: &State, run: &Run, no: NodeNo, node: &Node) -> String {
     let (Some(planned), Some(scope)) = (state.planned(run, no), run.scopes.get(&node.scope())) else {
         return String::new();
     };
-    let is_open =
-        |place: &&u32| run.nodes.get(&(scope.first + **place)).is_some_and(|need| !need.status().is_terminal());
+    let is_open = |place: &&u32| {
+        run.nodes.get(&(scope.first + **place)).is_some_and(|need| !need.status().is_terminal())
+    };
     let open: Vec<&str> = planned
         .needs
         .iter()

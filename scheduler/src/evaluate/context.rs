@@ -66,8 +66,7 @@ impl<'a> Visible<'a> {
 
     fn context(&self, wanted: &Wanted) -> Result<Context> {
         let info = &self.run.info;
-        let mut context =
-            Context::new().params(object(&info.params)).run(&info.run_id, &info.workflow);
+        let mut context = Context::new().params(object(&info.params)).run(&info.run_id, &info.workflow);
         for key in self.path()?.into_iter().rev() {
             context = self.enter(context, key, wanted)?;
         }

@@ -78,7 +78,11 @@ fn texts(value: Value, place: &str) -> Result<BTreeMap<String, String>> {
 
 fn fetches(step: &Step, uris: BTreeMap<String, String>) -> Vec<Fetch> {
     let uri = |place: usize, fetch: &Fetch| uris.get(&place.to_string()).unwrap_or(&fetch.uri).clone();
-    step.fetch.iter().enumerate().map(|(place, fetch)| Fetch { uri: uri(place, fetch), ..fetch.clone() }).collect()
+    step.fetch
+        .iter()
+        .enumerate()
+        .map(|(place, fetch)| Fetch { uri: uri(place, fetch), ..fetch.clone() })
+        .collect()
 }
 
 impl Visible<'_> {
