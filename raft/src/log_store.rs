@@ -49,7 +49,7 @@ struct State {
 
 impl LogStore {
     /// Reads the whole log once, so that damage is found now and not when an entry is needed. Blocks.
-    pub fn open(disk: Disk, read_bytes_max: usize) -> Result<Self, StoreError> {
+    pub fn open(disk: Disk, node_id: u64, read_bytes_max: usize) -> Result<Self, StoreError> {
         let vote: Option<VoteMessage> = read_meta(&disk, VOTE)?;
         let committed: Option<LogIdMessage> = read_meta(&disk, COMMITTED)?;
         let purged: Option<LogIdMessage> = read_meta(&disk, PURGED)?;
@@ -59,7 +59,7 @@ impl LogStore {
             disk.write(vec![purge_op(purged.index)], false).wait_blocking()?;
         }
         let mut state = State {
-            vote: vote.map(Into::into),
+            vote: vote.map(|vote| as_follower(vote.into(), node_id)),
             committed: committed.map(Into::into),
             purged,
             last: purged,
@@ -231,6 +231,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         state.last = state.last.max(Some(log_id));
         Ok(())
     }
+}
+
+/// The library would take up a leadership again that ended with the process, in the same term. A term is to stand for
+/// one leadership of one process: what a leader holds in memory is gone, and others tell leaders apart by their term.
+/// Forgetting that the election was won is safe, as if the answers to it had never arrived.
+fn as_follower(mut vote: Vote, node_id: u64) -> Vote {
+    vote.committed &= vote.leader_id.node_id != node_id;
+    vote
 }
 
 fn purge_op(index: u64) -> Op {

@@ -262,7 +262,7 @@ fn open_files(config: &Config, state_machine: impl StateMachine) -> Result<Opene
     let disk = Disk::open(&config.data_dir.join("store"), config.cache_bytes)?;
     check_identity(&disk, config, &config.data_dir)?;
     let snapshots = Snapshots::open(&config.data_dir.join("snapshots"), config.group_id)?;
-    let log = LogStore::open(disk.clone(), config.batch_bytes_max * 2)?;
+    let log = LogStore::open(disk.clone(), config.node_id, config.batch_bytes_max * 2)?;
     let machine = Machine::open(state_machine, disk.clone(), snapshots.clone())?;
     Ok(Opened { disk, log, snapshots, machine })
 }

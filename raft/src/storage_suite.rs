@@ -45,7 +45,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
         let path = dir.path().to_owned();
         let opened = tokio::task::spawn_blocking(move || {
             let disk = Disk::open(&path.join("store"), 8 << 20)?;
-            let log = LogStore::open(disk.clone(), 1 << 20)?;
+            let log = LogStore::open(disk.clone(), 1, 1 << 20)?;
             let snapshots = Snapshots::open(&path.join("snapshots"), 1)?;
             Ok::<_, crate::OpenError>((log, Machine::open(Nothing, disk, snapshots)?))
         });

@@ -23,9 +23,11 @@ async fn reopening_keeps_the_state() {
     group.propose("end k3").await;
     let before = group.node(0).state.toy();
 
+    let term = group.node(0).replica.role().borrow().term;
     group.stop(0).await;
     group.restart(0).await;
     group.leader().await;
+    assert!(group.node(0).replica.role().borrow().term > term, "another leadership, another term");
     group.node(0).replica.read_barrier().await.unwrap();
     let after = group.node(0).state.toy();
     assert_eq!((after.values, after.commands), (before.values, before.commands));
