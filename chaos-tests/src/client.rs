@@ -62,6 +62,7 @@ impl Client {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) if is_passing(&status) && started.elapsed() < PATIENCE => {
                     self.next.fetch_add(1, Ordering::Relaxed);
+                    // tidy: allow sleep: a client backs off between endpoints, as any client does
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(status) => return Err(status),

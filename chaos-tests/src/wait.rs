@@ -24,6 +24,7 @@ where
         if let Some(value) = condition().await {
             return Ok(value);
         }
+        // tidy: allow sleep: this is the one loop that waits on a condition of other processes
         tokio::time::sleep(LOOK_EVERY).await;
     }
     bail!("not within {} s: {what}", PATIENCE.as_secs())

@@ -18,8 +18,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("meson-executor", &["meson-proto"]),
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
-    ("meson-bench", &["meson-proto", "meson-workflow"]),
-    ("meson-tests", &["meson-workflow"]),
+    ("meson-bench", &["meson-chaos-tests"]),
+    ("meson-tests", &["meson-chaos-tests", "meson-proto", "meson-workflow"]),
 ];
 
 /// Crates that decide and do not act, and what must not be anywhere below them.
