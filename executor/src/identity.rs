@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::task::dirs::write_once;
+use crate::task::dirs::write_whole;
 
 /// What may be wrong with a data directory.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,8 @@ fn lasting_id(path: &Path) -> io::Result<String> {
         _ => {}
     }
     let id = format!("executor-{}", random_id()?);
-    write_once(path, id.as_bytes())?;
+    // Nobody else is here: the directory is locked.
+    write_whole(path, id.as_bytes())?;
     File::open(path)?.sync_all()?;
     Ok(id)
 }

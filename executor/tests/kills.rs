@@ -5,6 +5,7 @@ mod common;
 use common::leader::{Leader, Manners};
 use common::process::{Executor, processes_of, until};
 use common::{reason, shell};
+use meson_executor::task::spec::Cause;
 use meson_proto::v1::{FailureClass, Launch, Resources};
 
 async fn pair(manners: Manners) -> (Leader, Executor) {
@@ -91,7 +92,7 @@ async fn a_timeout_kills_the_tree() {
 async fn too_much_memory_kills_the_tree() {
     let (leader, executor) = pair(Manners::default()).await;
     let resources = Some(Resources { mem_bytes: 64 << 20, ..Resources::default() });
-    let command = r#"python3 -c 'x = b"x" * (300 << 20); import time; time.sleep(600)'"#;
+    let command = r#"python3 -c 'x = b"x" * (300 << 20); import signal; signal.pause()'"#;
     leader.launch(Launch { resources, ..shell("m1", command) }).await;
     let end = leader.end_of("m1").await;
     assert_eq!((end.failure.as_ref().unwrap().class(), reason(&end)), (FailureClass::User, "out_of_memory"));
@@ -129,6 +130,6 @@ async fn the_lease_ends_for_a_dead_or_stopped_executor_too() {
         stubborn(&leader, &executor, shell("l2", STUBBORN)).await;
         executor.signal(stop);
         until("all are dead", || none_left("l2", &executor)).await;
-        assert!(executor.attempt("l2").join("exit.json").exists());
+        assert_eq!(executor.recorded("l2").exit.unwrap().cause, Cause::LeaseExpired);
     }
 }

@@ -37,8 +37,8 @@ async fn every_replica_gets_the_whole_log() {
         assert_eq!(of(LogStream::Stderr), "two\n");
         assert!(records.iter().all(|record| record.data.len() <= 64 * 1024));
     }
-    until("the local log is removed", || executor.attempt("w1").join("logs_stored").exists()).await;
-    assert!(!executor.attempt("w1").join("log.stdout").exists());
+    until("the local log is removed", || executor.recorded("w1").log_stored).await;
+    until("its data too", || !executor.attempt("w1").join("log.output").exists()).await;
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn a_report_is_repeated_until_it_is_acknowledged() {
     leader.until("again after a restart", |record| record.reports.get(before).cloned()).await;
     assert!(leader.record().reports.iter().all(|report| report.report_id == first.report_id));
 
-    until("it is forgotten", || executor.attempt("a1").join("done").exists()).await;
+    until("it is forgotten", || executor.recorded("a1").done).await;
     executor.kill();
     executor.restart();
     assert!(leader.hello(4).await.attempts.is_empty());
@@ -79,7 +79,7 @@ async fn an_attempt_that_ended_meanwhile_is_reported_as_it_ended() {
     let workspace = waiting(&leader, &executor, "r2").await;
     executor.kill();
     std::fs::write(workspace.join("go"), "").unwrap();
-    until("it ended", || executor.attempt("r2").join("exit.json").exists()).await;
+    until("it ended", || executor.recorded("r2").exit.is_some()).await;
     executor.restart();
     let end = leader.end_of("r2").await;
     assert_eq!((end.state(), end.outputs_json.as_str()), (AttemptState::Succeeded, r#"{"n":1}"#));
@@ -90,9 +90,7 @@ async fn an_attempt_that_vanished_is_lost_and_cleaned_up() {
     let (leader, mut executor) = pair().await;
     waiting(&leader, &executor, "r3").await;
     executor.kill();
-    let claim = std::fs::read_to_string(executor.attempt("r3").join("supervisor.json")).unwrap();
-    let claim: serde_json::Value = serde_json::from_str(&claim).unwrap();
-    let supervisor = i32::try_from(claim["supervisor"]["pid"].as_i64().unwrap()).unwrap();
+    let supervisor = executor.recorded("r3").supervisor.unwrap().pid;
     meson_executor::task::proc::kill_hard(&[supervisor]);
     executor.restart();
     assert_eq!(reason(&leader.end_of("r3").await), "executor_restart_lost");

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::{Executor, child};
 use crate::task::dirs::AttemptDir;
-use crate::task::handle;
+use crate::task::{handle, record};
 
 impl Executor {
     /// Takes over all attempts on disk: follows those that run, reports those that ended meanwhile, gives up the rest.
@@ -32,6 +32,7 @@ impl Executor {
             let report = reports.remove(&launch.attempt_id);
             self.adopt(launch, &dir, report)?;
         }
+        self.table().sort_finished();
         // Reports whose files are gone have no log to wait for.
         for id in reports.into_values() {
             self.outbox.release(id, false);
@@ -40,23 +41,38 @@ impl Executor {
     }
 
     fn adopt(self: &Arc<Self>, launch: Launch, dir: &AttemptDir, report: Option<u64>) -> io::Result<()> {
-        if dir.done().exists() || report.is_some() {
+        let record = record::read(&dir.record());
+        if record.done || report.is_some() {
             self.table().end(&launch.attempt_id, true);
-            if dir.logs_stored().exists() {
-                report.into_iter().for_each(|id| self.outbox.release(id, true));
-                return Ok(());
+            if record.done {
+                self.table().finish(&launch.attempt_id, record::changed(&dir.record()));
             }
-            let log = self.logs.open(&launch, dir)?;
-            if let Some(id) = report {
-                let executor = self.clone();
-                tokio::spawn(async move { child::release(&executor, &log, id).await });
-            }
-            return Ok(());
+            return self.adopt_log(&launch, dir, report, record.log_stored);
         }
         let watch = handle::find(dir)?;
         info!(attempt_id = launch.attempt_id, watch = ?watch, "adopted");
         let (progress, orders) = self.add(&launch);
         tokio::spawn(child::adopt(self.clone(), launch, watch, progress, orders));
+        Ok(())
+    }
+
+    /// Ships the log of an attempt that is over, if that is still to be done, and lets its report go out after it.
+    fn adopt_log(
+        self: &Arc<Self>,
+        launch: &Launch,
+        dir: &AttemptDir,
+        report: Option<u64>,
+        stored: bool,
+    ) -> io::Result<()> {
+        if stored {
+            report.into_iter().for_each(|id| self.outbox.release(id, true));
+            return Ok(());
+        }
+        let log = self.logs.open(launch, dir)?;
+        if let Some(id) = report {
+            let executor = self.clone();
+            tokio::spawn(async move { child::release(&executor, &log, id).await });
+        }
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! The life of an attempt with a child process: prepare, start, follow, report.
 
-use std::io;
+use std::io::{self, Write};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meson_proto::v1::{AttemptState, Failure, FailureClass, Launch, Report};
+use meson_proto::v1::{AttemptState, Failure, FailureClass, Launch, LogStream, Report};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep};
@@ -16,10 +16,11 @@ use crate::clock;
 use crate::events::{Refused, Tail};
 use crate::logs::AttemptLog;
 use crate::runners::Program;
-use crate::task::dirs::{AttemptDir, write_whole};
+use crate::task::dirs::AttemptDir;
 use crate::task::exit;
 use crate::task::handle::{self, Watch};
-use crate::task::spec::{self, Exit, Spec};
+use crate::task::record;
+use crate::task::spec::{Exit, Spec};
 
 /// How often events and log of a running attempt are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -94,7 +95,7 @@ impl Child {
         let dir = executor.dir(&launch.attempt_id);
         let opened = dir
             .create()
-            .and_then(|()| write_whole(&dir.launch(), &launch.encode_to_vec()))
+            .and_then(|()| write_intent(&dir, &launch))
             .and_then(|()| executor.logs.open(&launch, &dir));
         match opened {
             Ok(log) => Some(Self {
@@ -193,11 +194,10 @@ impl Child {
                 }
             }
         }
-        let exit: Option<Exit> = spec::read(&self.dir.exit());
+        let exit = record::read(&self.dir.record()).exit;
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
-            self.log.salvage();
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }
@@ -249,8 +249,7 @@ impl Child {
         self.executor.logs.wake(&self.log);
         if self.discard {
             self.executor.table().end(&self.launch.attempt_id, true);
-            // Marks the files as nobody's, for retention.
-            let _ = write_whole(&self.dir.done(), b"");
+            self.executor.finish(&self.launch.attempt_id);
             return;
         }
         let pushed = self.executor.outbox.push_durable(report.clone()).await;
@@ -266,8 +265,9 @@ impl Child {
     }
 
     fn ending(&self, exit: Option<&Exit>) -> Report {
-        let failure =
-            self.failure.clone().or_else(|| exit.and_then(|exit| exit::failure(exit, &self.dir.stderr())));
+        let failure = self.failure.clone().or_else(|| {
+            exit.and_then(|exit| exit::failure(exit, &self.log.tail(LogStream::Stderr, exit::TAIL_BYTES_MAX)))
+        });
         let said = self.progress.said();
         let state = if failure.is_some() { AttemptState::Failed } else { AttemptState::Succeeded };
         let too_large = failure.as_ref().is_some_and(|failure| failure.reason == "output_too_large");
@@ -295,6 +295,14 @@ impl Child {
 
 fn platform(reason: &str, error: &dyn std::fmt::Display) -> Failure {
     exit::new(FailureClass::Platform, reason, &error.to_string())
+}
+
+/// Writes the intent. Only for a new attempt: that of an adopted one must not be lost by writing it again.
+fn write_intent(dir: &AttemptDir, launch: &Launch) -> io::Result<()> {
+    match std::fs::File::create_new(dir.launch()) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created?.write_all(&launch.encode_to_vec()),
+    }
 }
 
 /// The files a step starts with: its parameters, its runner's files, its workspace.

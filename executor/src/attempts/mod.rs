@@ -11,6 +11,7 @@ mod table;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use meson_proto::v1::{AttemptState, Failure, FailureClass, Kill, Launch, Report};
 use tokio::sync::mpsc;
@@ -23,7 +24,8 @@ use crate::lease::Lease;
 use crate::logs::Logs;
 use crate::outbox::Outbox;
 use crate::runners::{self, Place, Plan};
-use crate::task::dirs::{AttemptDir, is_safe_name, write_whole};
+use crate::task::dirs::{AttemptDir, is_safe_name};
+use crate::task::record::{self, Fact};
 use crate::task::{cgroup, exit};
 use table::{Active, Table};
 
@@ -142,9 +144,17 @@ impl Executor {
         }
         if state != AttemptState::Running && self.table().has_ended(&attempt_id) {
             // Before the report is forgotten, or a crash in between would report the end of these files again.
-            let _ = write_whole(&self.dir(&attempt_id).done(), b"");
+            self.finish(&attempt_id);
         }
         self.outbox.acknowledge(report_id);
+    }
+
+    /// Nothing is left to be said of an attempt that ran as a child process: its files are only kept for people.
+    fn finish(&self, attempt_id: &str) {
+        if let Err(error) = record::append(&self.dir(attempt_id).record(), &Fact::Done) {
+            warn!(attempt_id, %error, "the end will be reported again after a restart");
+        }
+        self.table().finish(attempt_id, SystemTime::now());
     }
 
     /// The files of an attempt.

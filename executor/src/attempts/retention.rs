@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use tracing::warn;
 
 use super::Executor;
-use crate::task::dirs::AttemptDir;
 
 /// How often retention looks, at most.
 const TICK_MAX: Duration = Duration::from_secs(30);
@@ -31,29 +30,15 @@ impl Executor {
     }
 
     fn tidy(&self) -> io::Result<()> {
-        let mut finished = Vec::new();
-        for (path, _) in aged(&self.attempts_dir())? {
-            if let Ok(done) = std::fs::metadata(AttemptDir::new(path.clone()).done()) {
-                finished.push((done.modified()?, path));
-            }
-        }
-        finished.sort();
-        let too_many = finished.len().saturating_sub(self.config.keep_attempts_max);
         let keep = Duration::from_millis(self.config.keep_attempts_ms);
-        for (position, (done, path)) in finished.into_iter().enumerate() {
-            if position < too_many || age(done) > keep {
-                self.remove_attempt(&path)?;
-            }
+        let before = SystemTime::now().checked_sub(keep).unwrap_or(SystemTime::UNIX_EPOCH);
+        loop {
+            let oldest = self.table().forget_oldest(before, self.config.keep_attempts_max);
+            let Some(attempt_id) = oldest else { break };
+            self.logs.close(&attempt_id);
+            std::fs::remove_dir_all(self.dir(&attempt_id).root())?;
         }
         self.tidy_workspaces()
-    }
-
-    fn remove_attempt(&self, path: &Path) -> io::Result<()> {
-        if let Some(attempt_id) = path.file_name().and_then(|name| name.to_str()) {
-            self.logs.close(attempt_id);
-            self.table().forget(attempt_id);
-        }
-        std::fs::remove_dir_all(path)
     }
 
     fn tidy_workspaces(&self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use meson_proto::v1::{AttemptProgress, KnownAttempt, Launch};
 use tokio::sync::mpsc;
@@ -76,6 +77,8 @@ pub struct Table {
     active: HashMap<String, Active>,
     /// Ended ones whose files are still here.
     ended: HashSet<String>,
+    /// Those of them with nothing left to be said, oldest first.
+    finished: VecDeque<(SystemTime, String)>,
     newest: HashMap<StepKey, Newest>,
     fence_order: VecDeque<StepKey>,
 }
@@ -104,9 +107,25 @@ impl Table {
         }
     }
 
-    /// Its files are gone.
-    pub fn forget(&mut self, attempt_id: &str) {
-        self.ended.remove(attempt_id);
+    /// Nothing is left to be said of an ended attempt.
+    pub fn finish(&mut self, attempt_id: &str, at: SystemTime) {
+        self.finished.push_back((at, attempt_id.to_owned()));
+    }
+
+    /// Puts finished attempts that were found in any order into theirs.
+    pub fn sort_finished(&mut self) {
+        self.finished.make_contiguous().sort();
+    }
+
+    /// Forgets the oldest finished attempt when it finished before `before`, or when there are more than `most`.
+    pub fn forget_oldest(&mut self, before: SystemTime, most: usize) -> Option<String> {
+        let (at, _) = self.finished.front()?;
+        if *at >= before && self.finished.len() <= most {
+            return None;
+        }
+        let (_, attempt_id) = self.finished.pop_front()?;
+        self.ended.remove(&attempt_id);
+        Some(attempt_id)
     }
 
     /// Whether no running attempt belongs to the run.
@@ -191,6 +210,21 @@ mod tests {
         let new = Launch { attempt_id: "new".into(), fence: 2, ..Launch::default() };
         assert!(table.renew(&new).unwrap().is_some());
         assert!(table.renew(&Launch { fence: 3, ..new }).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_oldest_go_first_by_age_and_number() {
+        let mut table = Table::default();
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        for (id, seconds) in [("c", 3), ("a", 1), ("b", 2)] {
+            table.end(id, true);
+            table.finish(id, at(seconds));
+        }
+        table.sort_finished();
+        assert_eq!(table.forget_oldest(at(2), 9).as_deref(), Some("a"));
+        assert_eq!(table.forget_oldest(at(2), 9), None);
+        assert_eq!(table.forget_oldest(at(0), 1).as_deref(), Some("b"));
+        assert!(!table.knows("b") && table.knows("c"));
     }
 
     #[test]

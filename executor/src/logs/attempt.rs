@@ -12,13 +12,19 @@ use prost::bytes::Bytes;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::index::{self, Entry, RECORD_BYTES_MAX};
+use super::index::{self, Entry};
 use crate::clock;
 use crate::task::dirs::AttemptDir;
+use crate::task::record::{self, Fact};
 
 /// Records and bytes of one request; replicas take messages of 4 MiB.
 const BATCH_RECORDS_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Records searched for the tail of a stream.
+const TAIL_RECORDS_MAX: u64 = 4096;
+/// A log that every replica has is removed at once when it is larger; smaller ones go with the attempt's files, because
+/// removing them one by one costs more than they do.
+const SMALL_LOG_BYTES: u64 = 64 * 1024;
 
 /// One attempt's log. It holds no open files, because there may be many of them.
 #[derive(Debug)]
@@ -100,28 +106,28 @@ impl AttemptLog {
         self.state().ended = true;
     }
 
-    /// Takes up what a supervisor that died wrote but did not enter into the index.
-    pub fn salvage(&self) {
-        for (stream, path) in [(LogStream::Stdout, self.dir.stdout()), (LogStream::Stderr, self.dir.stderr())]
-        {
-            let written = std::fs::metadata(path).map_or(0, |data| data.len());
-            if let Err(error) = self.index_up_to(stream, written) {
-                warn!(attempt_id = self.attempt_id, %error, "the end of the log is lost");
-            }
-        }
+    /// The last bytes of a stream, for messages; whole characters, without the blanks around them.
+    pub fn tail(&self, stream: LogStream, bytes_max: usize) -> String {
+        let bytes = self.try_tail(stream, bytes_max).unwrap_or_default();
+        String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(bytes_max)..]).trim().to_owned()
     }
 
-    fn index_up_to(&self, stream: LogStream, written: u64) -> io::Result<()> {
+    fn try_tail(&self, stream: LogStream, bytes_max: usize) -> io::Result<Vec<u8>> {
         let index = index::open(&self.dir.log_index())?;
-        let entries = index::read(&index, 1, usize::MAX)?;
-        let of_stream = entries.iter().filter(|entry| entry.stream == stream);
-        let mut offset: u64 = of_stream.map(|entry| u64::from(entry.length)).sum();
-        while offset < written {
-            let length = u32::try_from((written - offset).min(RECORD_BYTES_MAX as u64)).unwrap_or(0);
-            index::append(&index, &Entry { stream, end: false, length, time_ms: clock::unix_ms(), offset })?;
-            offset += u64::from(length);
+        let from = index::count(&index)?.saturating_sub(TAIL_RECORDS_MAX) + 1;
+        let mut entries = index::read(&index, from, usize::MAX)?;
+        entries.retain(|entry| entry.stream == stream);
+        let mut files = HashMap::new();
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
+        for entry in entries.iter().rev() {
+            bytes += entry.length as usize;
+            pieces.push(self.data(entry, &mut files)?);
+            if bytes >= bytes_max {
+                break;
+            }
         }
-        Ok(())
+        Ok(pieces.into_iter().rev().flatten().collect())
     }
 
     /// The records from `from` on that fit into one request.
@@ -166,8 +172,7 @@ impl AttemptLog {
 
     fn path(&self, stream: LogStream) -> PathBuf {
         match stream {
-            LogStream::Stdout => self.dir.stdout(),
-            LogStream::Stderr => self.dir.stderr(),
+            LogStream::Stdout | LogStream::Stderr => self.dir.output(),
             LogStream::System | LogStream::Unspecified => self.dir.system(),
         }
     }
@@ -212,11 +217,14 @@ impl AttemptLog {
     }
 
     /// Every replica has the whole log: it is not needed here.
-    pub fn remove_files(&self) {
-        // What stays goes with the attempt's directory.
-        let _ = std::fs::write(self.dir.logs_stored(), b"");
-        for path in [self.dir.stdout(), self.dir.system(), self.dir.log_index()] {
-            let _ = std::fs::remove_file(path);
+    pub fn remove(&self) {
+        if let Err(error) = record::append(&self.dir.record(), &Fact::LogStored) {
+            warn!(attempt_id = self.attempt_id, %error, "the log will be shipped again after a restart");
+            return;
+        }
+        if std::fs::metadata(self.dir.output()).is_ok_and(|data| data.len() > SMALL_LOG_BYTES) {
+            // What stays goes with the attempt's files.
+            let _ = std::fs::remove_file(self.dir.output());
         }
     }
 
@@ -286,17 +294,19 @@ mod tests {
     }
 
     #[test]
-    fn unindexed_output_is_salvaged() {
+    fn the_tail_is_of_one_stream() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = AttemptDir::new(temporary.path().to_owned());
         let log = log(&dir);
-        std::fs::write(dir.stderr(), vec![b'x'; RECORD_BYTES_MAX + 5]).unwrap();
-        log.salvage();
-        log.salvage();
-        assert!(log.grew() && !log.grew());
-        assert_eq!(
-            log.read(1).iter().map(|record| record.data.len()).collect::<Vec<_>>(),
-            [RECORD_BYTES_MAX, 5]
-        );
+        assert_eq!(log.tail(LogStream::Stderr, 9), "");
+        std::fs::write(dir.output(), "first\nsecond\nthird\n").unwrap();
+        let index = index::open(&dir.log_index()).unwrap();
+        for (stream, offset, length) in
+            [(LogStream::Stderr, 0, 6), (LogStream::Stdout, 6, 7), (LogStream::Stderr, 13, 6)]
+        {
+            index::append(&index, &Entry { stream, end: false, length, time_ms: 0, offset }).unwrap();
+        }
+        assert_eq!(log.tail(LogStream::Stderr, 100), "first\nthird");
+        assert_eq!(log.tail(LogStream::Stderr, 8), "t\nthird");
     }
 }

@@ -114,7 +114,7 @@ impl Logs {
         let (all, have, _) = self.tally(&log);
         if all > 0 && have == all {
             self.close(attempt_id);
-            log.remove_files();
+            log.remove();
         }
     }
 

@@ -30,29 +30,14 @@ impl AttemptDir {
         self.root.join("launch.pb")
     }
 
-    /// What the supervisor shall run.
-    pub fn spec(&self) -> PathBuf {
-        self.root.join("spec.json")
-    }
-
-    /// Who supervises. Created exactly once: by the supervisor, or by an executor that gives the attempt up.
-    pub fn claim(&self) -> PathBuf {
-        self.root.join("supervisor.json")
-    }
-
-    /// The child's pid, which is its process group as well.
-    pub fn child(&self) -> PathBuf {
-        self.root.join("child.json")
+    /// Who supervises it and what became of it.
+    pub fn record(&self) -> PathBuf {
+        self.root.join("record.jsonl")
     }
 
     /// An order to the supervisor to kill.
     pub fn kill(&self) -> PathBuf {
         self.root.join("kill.json")
-    }
-
-    /// How it ended.
-    pub fn exit(&self) -> PathBuf {
-        self.root.join("exit.json")
     }
 
     /// Where the step appends its events (`MESON_EVENTS`).
@@ -70,29 +55,14 @@ impl AttemptDir {
         self.root.join("log.index")
     }
 
-    /// What the step wrote to standard output.
-    pub fn stdout(&self) -> PathBuf {
-        self.root.join("log.stdout")
-    }
-
-    /// What the step wrote to standard error.
-    pub fn stderr(&self) -> PathBuf {
-        self.root.join("log.stderr")
+    /// What the step wrote to its two output streams.
+    pub fn output(&self) -> PathBuf {
+        self.root.join("log.output")
     }
 
     /// What the executor says about the attempt.
     pub fn system(&self) -> PathBuf {
         self.root.join("log.system")
-    }
-
-    /// Exists once the attempt's last report was acknowledged.
-    pub fn done(&self) -> PathBuf {
-        self.root.join("done")
-    }
-
-    /// Exists once every replica has the whole log.
-    pub fn logs_stored(&self) -> PathBuf {
-        self.root.join("logs_stored")
     }
 
     /// Creates the directory and the working directory in it.
@@ -115,8 +85,7 @@ pub fn is_safe_name(name: &str) -> bool {
 
 /// Writes a file so that readers see it whole or not at all.
 ///
-/// Not synced: these files protect against the death of processes, which the page cache outlives. When the machine
-/// itself dies its child processes die too, and what is then missing is reported as lost.
+/// Not synced, for the reason that `record` gives.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -124,18 +93,6 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, content)?;
     std::fs::rename(&temporary, path)
-}
-
-/// Like [`write_whole`], but fails with `AlreadyExists` when somebody was first.
-///
-/// # Errors
-/// When the disk refuses or the file exists.
-pub fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    std::fs::write(&temporary, content)?;
-    let linked = std::fs::hard_link(&temporary, path);
-    std::fs::remove_file(&temporary)?;
-    linked
 }
 
 #[cfg(test)]
@@ -148,15 +105,5 @@ mod tests {
         for bad in ["", "..", ".hidden", "a/b", "a\0b", &"x".repeat(201)] {
             assert!(!is_safe_name(bad), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_first_claim_wins() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("supervisor.json");
-        write_once(&path, b"first").unwrap();
-        assert_eq!(write_once(&path, b"second").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(std::fs::read(&path).unwrap(), b"first");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -1,16 +1,18 @@
 //! The executor's side of a process tree: start its supervisor, find it again after a restart, order it to kill.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
+use tracing::warn;
 
-use super::dirs::{AttemptDir, write_once, write_whole};
+use super::dirs::{AttemptDir, write_whole};
 use super::proc;
-use super::spec::{self, Claim, KillOrder, Process, Spec};
+use super::record::{self, Fact};
+use super::spec::{self, KillOrder, Process, Spec};
 
 /// How often a supervisor that is not our child is looked at.
 const ADOPTED_TICK: Duration = Duration::from_millis(50);
@@ -48,22 +50,26 @@ impl Watch {
     }
 }
 
-/// Writes the spec and starts the supervisor. Blocks until its program runs, about a millisecond.
+/// Starts the supervisor and tells it what to run. Blocks until its program runs, about a millisecond.
 ///
 /// # Errors
-/// When the disk or the system refuses.
+/// When the system refuses.
 pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watch> {
-    write_whole(&dir.spec(), &spec::encode(spec))?;
+    // By a pipe: a supervisor whose executor dies in mid-sentence has nothing to run and claims nothing.
+    let (listens, mut says) = io::pipe()?;
     let child = Command::new(OWN_PROGRAM)
         .arg(SUPERVISE)
         .arg(dir.root())
         .env_clear()
         .env("MESON_ATTEMPT", attempt_id)
-        .stdin(Stdio::null())
+        .stdin(listens)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .process_group(0)
         .spawn()?;
+    // A supervisor that hears nothing ends by itself, which is noticed like any other end of it.
+    if let Err(error) = says.write_all(&spec::encode(spec)) {
+        warn!(attempt_id, %error, "the supervisor does not listen");
+    }
     Ok(Watch::Own(child))
 }
 
@@ -73,12 +79,12 @@ pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watc
 /// # Errors
 /// When the disk refuses.
 pub fn find(dir: &AttemptDir) -> io::Result<Watch> {
-    match write_once(&dir.claim(), &spec::encode(&Claim::GivenUp)) {
+    match record::claim(&dir.record(), &Fact::GivenUp) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => return other.map(|()| Watch::Gone),
     }
-    Ok(match spec::read(&dir.claim()) {
-        Some(Claim::Supervisor(process)) if process.is_alive() => Watch::Adopted(process),
+    Ok(match record::read_claimed(&dir.record()).supervisor {
+        Some(process) if process.is_alive() => Watch::Adopted(process),
         _ => Watch::Gone,
     })
 }
@@ -92,9 +98,7 @@ pub fn find(dir: &AttemptDir) -> io::Result<Watch> {
 /// When the disk refuses.
 pub fn order_kill(dir: &AttemptDir, grace_ms: u64) -> io::Result<()> {
     write_whole(&dir.kill(), &spec::encode(&KillOrder { grace_ms }))?;
-    if let Some(Claim::Supervisor(process)) = spec::read(&dir.claim())
-        && process.is_alive()
-    {
+    if let Some(process) = record::read(&dir.record()).supervisor.filter(Process::is_alive) {
         // It may have ended in between, which is what is wanted.
         let _ = kill(Pid::from_raw(process.pid), Signal::SIGTERM);
     }
@@ -105,7 +109,7 @@ pub fn order_kill(dir: &AttemptDir, grace_ms: u64) -> io::Result<()> {
 pub async fn kill_left_overs(dir: &AttemptDir, attempt_id: &str) {
     // Twice in a row, because a process in the middle of its exec shows no environment for a moment.
     const EMPTY_LOOKS: u32 = 2;
-    let child: Option<Process> = spec::read(&dir.child());
+    let child = record::read(&dir.record()).child;
     let mut empty_looks = 0;
     while empty_looks < EMPTY_LOOKS {
         let mut left = proc::with_environment("MESON_ATTEMPT", attempt_id);

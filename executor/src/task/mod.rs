@@ -8,5 +8,6 @@ pub mod handle;
 pub mod memory;
 pub mod proc;
 pub mod pump;
+pub mod record;
 pub mod spec;
 pub mod supervise;

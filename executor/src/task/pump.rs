@@ -1,12 +1,12 @@
-//! Moves one output stream of the child from its pipe to the log: the stream's file and the index.
+//! Moves the child's two output streams from their pipes to the log: one file of data, and the index.
 //!
-//! A pipe and not a file, because programs open `/dev/stderr` anew, which would truncate a file; and the pipe ends at the
+//! Pipes and not files, because programs open `/dev/stderr` anew, which would truncate a file; and the pipes end at the
 //! supervisor, not at the executor, so the executor may die.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::process::Child;
 use std::time::Duration;
 
 use meson_proto::v1::LogStream;
@@ -14,49 +14,123 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
+use super::dirs::AttemptDir;
 use crate::clock;
 use crate::logs::index::{self, Entry, RECORD_BYTES_MAX};
 
 /// How long the beginning of a line waits for its end.
 const HOLD: Duration = Duration::from_millis(100);
+/// How long output is awaited after the whole tree is gone, should a stranger hold the pipe.
+const DRAIN: Duration = Duration::from_secs(1);
 
-/// One stream on its way to the log.
-pub struct Pump {
-    stream: LogStream,
-    pipe: Option<pipe::Receiver>,
-    file: File,
-    index: File,
-    written: u64,
-    bytes_max: u64,
-    held: Vec<u8>,
-    held_until: Option<Instant>,
+/// Both output streams of a child.
+pub struct Output {
+    stdout: Pump,
+    stderr: Pump,
+    store: Store,
 }
 
-impl Pump {
-    /// A pump from `pipe` to the file at `path`.
+impl Output {
+    /// Takes the child's pipes.
     ///
     /// # Errors
-    /// When a file cannot be opened.
-    pub fn new(
-        stream: LogStream,
-        pipe: OwnedFd,
-        path: &Path,
-        index: File,
-        bytes_max: u64,
-    ) -> io::Result<Self> {
-        let file = File::options().create(true).append(true).open(path)?;
-        let pipe = Some(pipe::Receiver::from_owned_fd(pipe)?);
-        let held = Vec::with_capacity(1024);
-        Ok(Self { stream, pipe, file, index, written: 0, bytes_max, held, held_until: None })
+    /// When the system refuses.
+    pub fn new(dir: &AttemptDir, child: &mut Child, bytes_max: u64) -> io::Result<Self> {
+        let missing = || io::Error::other("the child has no output pipe");
+        let stdout: OwnedFd = child.stdout.take().ok_or_else(missing)?.into();
+        let stderr: OwnedFd = child.stderr.take().ok_or_else(missing)?.into();
+        Ok(Self {
+            stdout: Pump::new(LogStream::Stdout, stdout)?,
+            stderr: Pump::new(LogStream::Stderr, stderr)?,
+            store: Store { dir: dir.clone(), files: None, written: 0, bytes_max },
+        })
     }
 
     /// Whether more may come.
     pub fn is_open(&self) -> bool {
+        self.stdout.is_open() || self.stderr.is_open()
+    }
+
+    /// Waits for output and logs it. May be cancelled.
+    pub async fn step(&mut self) {
+        let Self { stdout, stderr, store } = self;
+        let pump = tokio::select! {
+            () = stdout.fill(), if stdout.is_open() => stdout,
+            () = stderr.fill(), if stderr.is_open() => stderr,
+        };
+        pump.log_due(store);
+    }
+
+    /// Logs all that is left. On time-out a stranger holds a pipe; what was read so far is the log.
+    pub async fn drain(&mut self) {
+        let all = async {
+            while self.is_open() {
+                self.step().await;
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN, all).await;
+        for pump in [&mut self.stdout, &mut self.stderr] {
+            pump.close();
+            pump.log_due(&mut self.store);
+        }
+    }
+}
+
+/// The log on disk, created with the first output.
+struct Store {
+    dir: AttemptDir,
+    files: Option<(File, File)>,
+    written: u64,
+    bytes_max: u64,
+}
+
+impl Store {
+    /// A full disk must not stop the step: it loses log, not work.
+    fn log(&mut self, stream: LogStream, data: &[u8]) {
+        if self.written < self.bytes_max && self.try_log(stream, data).is_err() {
+            self.bytes_max = self.written;
+        }
+    }
+
+    fn try_log(&mut self, stream: LogStream, data: &[u8]) -> io::Result<()> {
+        let (output, index) = match &mut self.files {
+            Some(files) => files,
+            files => {
+                let output = File::options().create(true).append(true).open(self.dir.output())?;
+                files.insert((output, index::open(&self.dir.log_index())?))
+            }
+        };
+        output.write_all(data)?;
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let entry = Entry { stream, end: false, length, time_ms: clock::unix_ms(), offset: self.written };
+        index::append(index, &entry)?;
+        self.written += u64::from(length);
+        Ok(())
+    }
+}
+
+/// One stream.
+struct Pump {
+    stream: LogStream,
+    pipe: Option<pipe::Receiver>,
+    held: Vec<u8>,
+    held_until: Option<Instant>,
+    /// Bytes of `held` to log now.
+    due: usize,
+}
+
+impl Pump {
+    fn new(stream: LogStream, pipe: OwnedFd) -> io::Result<Self> {
+        let pipe = Some(pipe::Receiver::from_owned_fd(pipe)?);
+        Ok(Self { stream, pipe, held: Vec::new(), held_until: None, due: 0 })
+    }
+
+    fn is_open(&self) -> bool {
         self.pipe.is_some()
     }
 
-    /// Waits for output, or for the end of the time an unfinished line may wait, and logs it. May be cancelled.
-    pub async fn step(&mut self) {
+    /// Waits until something is due: whole lines, or the beginning of one that has waited long enough.
+    async fn fill(&mut self) {
         let Some(pipe) = self.pipe.as_mut() else { return };
         let read = match self.held_until {
             Some(until) => tokio::time::timeout_at(until, pipe.read_buf(&mut self.held)).await,
@@ -64,46 +138,32 @@ impl Pump {
         };
         match read {
             Ok(Ok(0) | Err(_)) => self.close(),
-            Ok(Ok(_)) => self.log_lines(),
-            Err(_) => self.log(self.held.len()),
+            Ok(Ok(_)) => self.find_lines(),
+            Err(_) => self.due = self.held.len(),
         }
     }
 
-    /// Logs what is held and reads no more.
-    pub fn close(&mut self) {
-        self.pipe = None;
-        self.log(self.held.len());
-    }
-
-    fn log_lines(&mut self) {
+    fn find_lines(&mut self) {
         let whole = self.held.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let ready = if self.held.len() - whole >= RECORD_BYTES_MAX { self.held.len() } else { whole };
-        self.log(ready);
-        if !self.held.is_empty() && self.held_until.is_none() {
+        self.due = if self.held.len() - whole >= RECORD_BYTES_MAX { self.held.len() } else { whole };
+        if self.due < self.held.len() && self.held_until.is_none() {
             self.held_until = Some(Instant::now() + HOLD);
         }
     }
 
-    fn log(&mut self, bytes: usize) {
-        self.held_until = None;
-        let ready: Vec<u8> = self.held.drain(..bytes).collect();
-        for data in ready.chunks(RECORD_BYTES_MAX) {
-            // A full disk must not stop the step: it loses log, not work.
-            if self.written < self.bytes_max && self.log_record(data).is_err() {
-                self.bytes_max = self.written;
-            }
-        }
+    fn close(&mut self) {
+        self.pipe = None;
+        self.due = self.held.len();
     }
 
-    fn log_record(&mut self, data: &[u8]) -> io::Result<()> {
-        self.file.write_all(data)?;
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let time_ms = clock::unix_ms();
-        index::append(
-            &self.index,
-            &Entry { stream: self.stream, end: false, length, time_ms, offset: self.written },
-        )?;
-        self.written += u64::from(length);
-        Ok(())
+    fn log_due(&mut self, store: &mut Store) {
+        for data in self.held[..self.due].chunks(RECORD_BYTES_MAX) {
+            store.log(self.stream, data);
+        }
+        self.held.drain(..self.due);
+        if self.due > 0 {
+            self.held_until = (!self.held.is_empty()).then(|| Instant::now() + HOLD);
+        }
+        self.due = 0;
     }
 }

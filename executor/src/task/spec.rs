@@ -1,4 +1,4 @@
-//! What executor and supervisor tell each other, as small JSON files in the attempt's directory.
+//! What executor and supervisor tell each other, as small JSON texts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,16 +40,6 @@ pub struct Process {
     pub start_ticks: u64,
     /// The boot these two belong to.
     pub boot_id: String,
-}
-
-/// Who supervises an attempt.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Claim {
-    /// A living (or dead) supervisor.
-    Supervisor(Process),
-    /// Nobody ever will: an executor found it unstarted.
-    GivenUp,
 }
 
 /// An order to kill the tree.

@@ -5,13 +5,11 @@
 //! so `waitpid` saying "no children" is the proof that nothing of the tree is left.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use meson_proto::v1::LogStream;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -20,31 +18,26 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::alarm::Alarm;
 use super::cgroup::Cgroup;
-use super::dirs::{AttemptDir, write_once, write_whole};
-use super::pump::Pump;
-use super::spec::{self, Cause, Claim, Exit, KillOrder, Process, Spec};
+use super::dirs::AttemptDir;
+use super::pump::Output;
+use super::record::{self, Fact};
+use super::spec::{self, Cause, Exit, KillOrder, Process, Spec};
 use super::{memory, proc};
-use crate::logs::index;
 use crate::{clock, lease};
 
 /// How often the memory of the tree is looked at.
 const MEMORY_TICK_MS: u64 = 100;
 /// How often a tree that does not die is killed again.
 const KILL_TICK: Duration = Duration::from_millis(10);
-/// How long output is awaited after the whole tree is gone, should a stranger hold the pipe.
-const DRAIN: Duration = Duration::from_secs(1);
-
 /// Runs the supervisor of the attempt in `dir` to its end.
 ///
 /// # Errors
 /// When the attempt cannot be claimed or its end not be written.
 pub fn run(dir: &Path) -> io::Result<()> {
-    // Fails only when this process leads a group already, which is as good.
-    let _ = nix::unistd::setsid();
+    nix::unistd::setsid()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let dir = AttemptDir::new(dir.to_owned());
-    let spec: Spec =
-        spec::read(&dir.spec()).ok_or_else(|| io::Error::other("spec.json is missing or unreadable"))?;
+    let spec: Spec = serde_json::from_reader(io::stdin())?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(supervise(&dir, spec))
 }
 
@@ -54,12 +47,12 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
     let mut ordered = signal(SignalKind::terminate())?;
     let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
     let process = Process::of(own).ok_or_else(|| io::Error::other("/proc is missing"))?;
-    write_once(&dir.claim(), &spec::encode(&Claim::Supervisor(process)))?;
+    record::claim(&dir.record(), &Fact::Supervisor(process))?;
 
     let started_at_ms = clock::unix_ms();
     let (mut tree, mut output) = match Tree::start(dir, spec) {
         Ok(started) => started,
-        Err(exit) => return write_whole(&dir.exit(), &spec::encode(&exit)),
+        Err(exit) => return record::append(&dir.record(), &Fact::Exit(exit)),
     };
     let mut alarm = Alarm::new()?;
     while tree.ended.is_none() {
@@ -73,49 +66,7 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
     }
     tree.kill_rest().await;
     output.drain().await;
-    write_whole(&dir.exit(), &spec::encode(&tree.exit(started_at_ms)))
-}
-
-/// Both output streams.
-struct Output {
-    stdout: Pump,
-    stderr: Pump,
-}
-
-impl Output {
-    fn new(dir: &AttemptDir, child: &mut Child, bytes_max: u64) -> io::Result<Self> {
-        let missing = || io::Error::other("the child has no output pipe");
-        let stdout: OwnedFd = child.stdout.take().ok_or_else(missing)?.into();
-        let stderr: OwnedFd = child.stderr.take().ok_or_else(missing)?.into();
-        let index = || index::open(&dir.log_index());
-        Ok(Self {
-            stdout: Pump::new(LogStream::Stdout, stdout, &dir.stdout(), index()?, bytes_max)?,
-            stderr: Pump::new(LogStream::Stderr, stderr, &dir.stderr(), index()?, bytes_max)?,
-        })
-    }
-
-    fn is_open(&self) -> bool {
-        self.stdout.is_open() || self.stderr.is_open()
-    }
-
-    async fn step(&mut self) {
-        tokio::select! {
-            () = self.stdout.step(), if self.stdout.is_open() => {}
-            () = self.stderr.step(), if self.stderr.is_open() => {}
-        }
-    }
-
-    async fn drain(&mut self) {
-        let all = async {
-            while self.is_open() {
-                self.step().await;
-            }
-        };
-        // On time-out a stranger holds the pipe; what was read so far is the log.
-        let _ = tokio::time::timeout(DRAIN, all).await;
-        self.stdout.close();
-        self.stderr.close();
-    }
+    record::append(&dir.record(), &Fact::Exit(tree.exit(started_at_ms)))
 }
 
 /// The child and its descendants.
@@ -153,9 +104,13 @@ impl Tree {
         let pid = i32::try_from(child.id()).expect("linux pids fit into 31 bits");
         if let Some(process) = Process::of(pid) {
             // Only a second way to find the tree, should the supervisor die: not worth failing for.
-            let _ = write_whole(&dir.child(), &spec::encode(&process));
+            let _ = record::append(&dir.record(), &Fact::Child(process));
         }
-        let output = Output::new(dir, &mut child, spec.log_bytes_max).map_err(failed)?;
+        let output = Output::new(dir, &mut child, spec.log_bytes_max).map_err(|error| {
+            // Nothing of it may go on unsupervised; it has hardly begun.
+            proc::kill_hard(&[pid]);
+            failed(error)
+        })?;
         let group = Pid::from_raw(pid);
         let next_memory_look = clock::boot_ms() + MEMORY_TICK_MS;
         let (dir, message) = (dir.clone(), String::new());

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meson_executor::task::proc;
+use meson_executor::task::record::{self, Record};
 
 use super::leader::PATIENCE;
 
@@ -53,6 +54,13 @@ impl Executor {
     /// The attempt's directory.
     pub fn attempt(&self, attempt_id: &str) -> PathBuf {
         self.data_dir.join("attempts").join(attempt_id)
+    }
+}
+
+impl Executor {
+    /// What is recorded of an attempt.
+    pub fn recorded(&self, attempt_id: &str) -> Record {
+        record::read(&self.attempt(attempt_id).join("record.jsonl"))
     }
 }
 
