@@ -1,30 +1,47 @@
-"""selectModel: for each region the better of the regional and the global model, by the error on unseen ratings."""
+"""selectModel: for each region the regional model or the global one, whichever errs less on ratings it has not seen;
+and what that choice comes to for all users together."""
 
 import argparse
 import json
+from math import sqrt
 
+import layout
 import meson_task
 
 
-def choose(regions, regional, global_by_region):
-    """Name of the model for each region, and its error."""
+def choose(everywhere, regional):
+    """Figures of the better model for each region; the global one where there is no other, and where they are equal."""
     chosen = {}
-    for region, rmse in zip(regions, regional):
-        own = rmse is not None and rmse < global_by_region[region]
-        chosen[region] = {"model": region if own else "global", "rmse": rmse if own else global_by_region[region]}
+    for region, general in everywhere.items():
+        own = regional.get(region)
+        wins = own is not None and own["rmse"] < general["rmse"]
+        best = own if wins else general
+        chosen[region] = {
+            "model": region if wins else layout.GLOBAL,
+            "rmse": best["rmse"],
+            "disagreement": best["disagreement"],
+            "ratings": general["ratings"],
+            "rmse_global": general["rmse"],
+            "rmse_regional": own and own["rmse"],
+        }
     return chosen
+
+
+def together(chosen, figure):
+    """A root mean square of all regions from those of each."""
+    total = sum(each["ratings"] for each in chosen.values())
+    return sqrt(sum(each[figure] ** 2 * each["ratings"] for each in chosen.values()) / total)
 
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--regions", type=json.loads, required=True)
-    arguments.add_argument("--regional", type=json.loads, required=True)
-    arguments.add_argument("--global", dest="everywhere", type=json.loads, required=True)
+    arguments.add_argument("--everywhere", type=json.loads, required=True, help="figures of the global model by region")
+    arguments.add_argument("--regional", type=json.loads, required=True, help="figures of the regional models")
     given = arguments.parse_args()
-    chosen = choose(given.regions, given.regional, given.everywhere)
-    for region, choice in chosen.items():
-        print(f"{region}: {choice['model']}, rmse {choice['rmse']:.4f}")
-    meson_task.output(chosen=chosen)
+    chosen = choose(given.everywhere, given.regional)
+    regional = sorted(region for region, each in chosen.items() if each["model"] == region)
+    meson_task.progress(100, f"regional models win in {', '.join(regional) or 'no region'}")
+    meson_task.output(chosen=chosen, rmse=together(chosen, "rmse"), disagreement=together(chosen, "disagreement"))
 
 
 if __name__ == "__main__":

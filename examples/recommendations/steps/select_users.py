@@ -1,41 +1,53 @@
-"""getUsers: the cohort, by SQL: all users with enough ratings, and what they rated."""
+"""getUsers: the cohort, by SQL on SQLite where the original asks Hive."""
 
 import argparse
 import sqlite3
+from pathlib import Path
 
+import layout
 import meson_task
+from regions import region
 
-COHORT = """
-CREATE TABLE cohort AS
-    SELECT r.user_id, r.movie_id, r.rating, u.region
-    FROM source.ratings r JOIN source.users u USING (user_id)
-    WHERE r.user_id IN (SELECT user_id FROM source.ratings GROUP BY user_id HAVING count(*) >= :least)
-    ORDER BY r.user_id, r.movie_id
-"""
+COHORT = Path(__file__).with_name("select_users.sql")
+MOVIES = "CREATE TABLE movies AS SELECT * FROM source.movies WHERE movie_id IN (SELECT movie_id FROM cohort)"
+COUNTS = "SELECT count(DISTINCT user_id), count(DISTINCT movie_id), count(*) FROM cohort"
+
+
+def select(source, target, min_ratings):
+    """Writes the cohort of the database `source` into the new database `target`; how many users, movies, ratings."""
+    db = sqlite3.connect(f"{target.resolve().as_uri()}?mode=rwc", uri=True)
+    try:
+        db.create_function("region", 1, region, deterministic=True)
+        db.execute("ATTACH ? AS source", (f"{source.resolve().as_uri()}?mode=ro",))
+        db.execute(COHORT.read_text(encoding="utf-8"), {"min_ratings": min_ratings})
+        db.execute(MOVIES)
+        db.commit()
+        return db.execute(COUNTS).fetchone()
+    finally:
+        db.close()
 
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--data", required=True)
+    arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--min-ratings", type=int, required=True)
     given = arguments.parse_args()
+    if not given.data.is_file():
+        raise SystemExit(f"there is no file {given.data}: make it with scripts/fetch-movielens")
+
+    users = movies = ratings = 0
 
     def write(path):
-        db = sqlite3.connect(path)
-        db.execute("ATTACH ? AS source", (f"file:{given.data}?mode=ro",))
-        db.execute(COHORT, {"least": given.min_ratings})
-        db.commit()
-        db.close()
+        nonlocal users, movies, ratings
+        path.unlink(missing_ok=True)
+        users, movies, ratings = select(given.data, path, given.min_ratings)
+        if users == 0:
+            raise SystemExit(f"no user has {given.min_ratings} ratings: lower min_ratings")
 
-    sqlite3.connect(f"file:{given.data}?mode=ro", uri=True).close()
-    path = meson_task.workspace() / "cohort.sqlite"
-    meson_task.write_atomically(path, write)
-    with sqlite3.connect(path) as db:
-        users, ratings = db.execute("SELECT count(DISTINCT user_id), count(*) FROM cohort").fetchone()
-    if users == 0:
-        raise SystemExit(f"no user has {given.min_ratings} ratings: lower min_ratings")
-    print(f"{users} users with {ratings} ratings")
-    meson_task.output(users=users, ratings=ratings)
+    meson_task.write_atomically(layout.cohort(meson_task.workspace()), write)
+    meson_task.progress(100, f"{users} users gave {ratings} ratings to {movies} movies")
+    meson_task.output(users=users, movies=movies, ratings=ratings)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,47 +1,50 @@
-"""trainGlobal and trainReg: two models from two random halves of the training data. What one half says should not differ
-much from what the other says: `validate.py` measures that."""
+"""trainGlobal and trainReg: a model of all training data of the cohort or of a region, and a model of each of two
+random halves of it. What one half teaches should be about what the other does: validate.py measures that."""
 
 import argparse
 
+import layout
 import meson_task
 import numpy as np
-from factorise import Ratings, fit, save
+from factorise import Ratings, fit, write_arrays
 
-SEEDS = (11, 23)
+SEED = 11
+ROWS_MIN = 20
+
+
+def halves(count, seed):
+    """Two random halves that have no row in common."""
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[: count // 2]), np.sort(order[count // 2 :])
 
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--region", default="")
+    arguments.add_argument("--region", default=layout.GLOBAL)
     arguments.add_argument("--pass", dest="number", type=int, required=True)
     arguments.add_argument("--factors", type=int, required=True)
     arguments.add_argument("--epochs", type=int, required=True)
     arguments.add_argument("--regularisation", type=float, required=True)
     given = arguments.parse_args()
 
-    suffix = f"-{given.region}" if given.region else ""
-    folder = meson_task.workspace()
-    train = Ratings.load(folder / f"train{suffix}.npz")
-    total = given.epochs * (len(SEEDS) + 1)
-    done = 0
+    workspace = meson_task.workspace()
+    train = Ratings.load(layout.ratings(workspace, "train", given.region))
+    if len(train) < ROWS_MIN:
+        raise SystemExit(f"{given.region} has {len(train)} ratings to train on; {ROWS_MIN} are needed")
+    total, done = given.epochs * len(layout.PARTS), 0
 
-    def on_epoch(_):
+    def on_epoch():
         nonlocal done
         done += 1
-        meson_task.progress(100 * done / total, f"epoch {done} of {total}")
+        meson_task.progress(100 * done / total, f"{given.region}, {part}: epoch {done} of {total}")
 
-    settings = (given.factors, given.epochs, given.regularisation)
-    parts = [("full", np.ones(len(train), bool), SEEDS[0])]
-    for seed in SEEDS:
-        parts.append((f"half{seed}", np.random.default_rng(seed).random(len(train)) < 0.5, seed))
-    for name, rows, seed in parts:
-        part = train.pick(rows)
-        if len(part) == 0:
-            raise SystemExit(f"region {given.region} has too few ratings to train on")
-        model = fit(part, *settings, seed, on_epoch)
-        path = folder / "models" / f"pass{given.number}{suffix or '-global'}-{name}.npz"
-        meson_task.write_atomically(path, lambda partial, model=model: save(model, partial))
-    print(f"trained on {len(train)} ratings: factors {given.factors}, regularisation {given.regularisation}")
+    rows_of = zip(layout.PARTS, (slice(None), *halves(len(train), SEED)))
+    for seed, (part, rows) in enumerate(rows_of, start=SEED):
+        model = fit(train.pick(rows), given.factors, given.epochs, given.regularisation, seed, on_epoch)
+        path = layout.model(workspace, given.number, given.region, part)
+        meson_task.write_atomically(path, lambda partial: write_arrays(partial, model))
+    meson_task.output(ratings=len(train))
 
 
-main()
+if __name__ == "__main__":
+    main()
