@@ -112,11 +112,21 @@ pub fn forwarded<T>(request: Request<T>) -> Request<T> {
     Request::from_parts(metadata, extensions, message)
 }
 
+/// The status for a client whose request was passed on: a connection to the leader that broke is no fault of the
+/// request, and another replica, or the same a little later, will do better.
+pub fn broken(status: Status) -> Status {
+    match std::error::Error::source(&status) {
+        Some(_) => errors::unavailable(&format!("the leader went away: {}", status.message())),
+        None => status,
+    }
+}
+
 /// Passes a request on if another replica leads.
 macro_rules! pass_on {
     ($gate:expr, $client:ty, $method:ident, $request:ident) => {
         if let $crate::api::gate::Route::Leader(channel) = $gate.route($request.metadata()).await? {
-            return <$client>::new(channel).$method($crate::api::gate::forwarded($request)).await;
+            let answer = <$client>::new(channel).$method($crate::api::gate::forwarded($request)).await;
+            return answer.map_err($crate::api::gate::broken);
         }
     };
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use meson_engine::command::{Cancel, Command, RunId, Signal, Start};
 use meson_engine::outcome::RefusalKind;
 use meson_engine::record::Run as Record;
@@ -112,8 +113,8 @@ impl RunService for Runs {
     async fn watch_run(&self, request: Request<WatchRunRequest>) -> Answer<Self::WatchRunStream> {
         // Progress is known to the leader only, so watching goes there.
         if let gate::Route::Leader(channel) = self.gate.route(request.metadata()).await? {
-            let stream = Client::new(channel).watch_run(forwarded(request)).await?.into_inner();
-            return Ok(Response::new(Box::pin(stream)));
+            let answer = Client::new(channel).watch_run(forwarded(request)).await.map_err(gate::broken)?;
+            return Ok(Response::new(Box::pin(answer.into_inner().map_err(gate::broken))));
         }
         self.gate.barrier().await?;
         let WatchRunRequest { run_id, from_sequence } = request.into_inner();
