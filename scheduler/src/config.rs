@@ -101,7 +101,8 @@ impl Default for Config {
             raft_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             http_listen: SocketAddr::from(([127, 0, 0, 1], 7402)),
             peers: String::new(),
-            log_level: "info".to_owned(),
+            // The consensus library tells every step at info.
+            log_level: "info,openraft=warn".to_owned(),
             raft_heartbeat_ms: 100,
             election_min_ms: 400,
             election_max_ms: 800,

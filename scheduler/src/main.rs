@@ -1,5 +1,7 @@
 //! meson-scheduler: one replica of the scheduler.
 
+use std::io::IsTerminal as _;
+
 use clap::Parser as _;
 use meson_scheduler::config::{Config, Flags};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +16,11 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&config.log_level))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     die_on_panic();
     // Actors live on this thread; gRPC and the log on the runtime's workers.
     let system = actix::System::with_tokio_rt(|| {
