@@ -133,3 +133,15 @@ async fn the_lease_ends_for_a_dead_or_stopped_executor_too() {
         assert_eq!(executor.recorded("l2").exit.unwrap().cause, Cause::LeaseExpired);
     }
 }
+
+#[tokio::test]
+async fn the_lease_ends_for_steps_without_a_process() {
+    let (leader, _executor) = pair(Manners { lease_ms: 400, ..Manners::default() }).await;
+    leader.launch(common::launch("i1", "noop", serde_json::json!({"duration": "1h"}))).await;
+    leader.until("it runs", |record| record.heartbeats.iter().find(|beat| beat.sequence > 3).cloned()).await;
+    leader.behave(|manners| manners.ack_heartbeats = false);
+    assert_eq!(reason(&leader.end_of("i1").await), "lease_expired");
+    leader.launch(common::launch("i2", "noop", serde_json::json!({"duration": "1h"}))).await;
+    leader.kill("i2", 1, false).await;
+    assert_eq!(reason(&leader.end_of("i2").await), "killed");
+}

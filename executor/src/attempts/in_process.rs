@@ -22,22 +22,29 @@ pub async fn run(executor: Arc<Executor>, launch: Launch, ending: Ending, mut or
         }
     };
     let failure = |failure: Failure| Some(failed(&launch.attempt_id, launch.fence, failure));
-    executor.lease.held().await;
+    let work = async {
+        executor.lease.held().await;
+        tokio::select! {
+            () = tokio::time::sleep(ending.after) => true,
+            () = executor.lease.expired() => false,
+        }
+    };
     let report = tokio::select! {
-        () = tokio::time::sleep(ending.after) => Some(end(&launch, ending)),
+        done = work => if done { Some(end(&launch, ending)) } else { failure(cut_off()) },
         Some(Order::Kill { discard, .. }) = orders.recv() => {
             let killed = failure(exit::new(FailureClass::Cancelled, "killed", "killed by order of the scheduler"));
             killed.filter(|_| !discard)
         }
         () = timeout => failure(exit::new(FailureClass::Timeout, "timeout", "took longer than its timeout")),
-        () = executor.lease.expired() => {
-            failure(exit::new(FailureClass::Platform, "lease_expired", "the executor was cut off from the scheduler"))
-        }
     };
     if let Some(report) = report {
         executor.outbox.push(Report { started_at_ms, ..report });
     }
     executor.table().end(&launch.attempt_id, false);
+}
+
+fn cut_off() -> Failure {
+    exit::new(FailureClass::Platform, "lease_expired", "the executor was cut off from the scheduler")
 }
 
 /// The report of its end now.

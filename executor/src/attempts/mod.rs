@@ -123,7 +123,7 @@ impl Executor {
             return;
         }
         if kill.discard {
-            self.outbox.discard(&kill.attempt_id);
+            self.discard(&kill.attempt_id);
         } else if self.table().knows(&kill.attempt_id) || self.outbox.send_again(&kill.attempt_id) {
             debug!(attempt_id = kill.attempt_id, "it ended before it could be killed");
         } else {
@@ -133,6 +133,12 @@ impl Executor {
                 "the executor does not have this attempt",
             );
             self.outbox.push(failed(&kill.attempt_id, kill.fence, failure));
+        }
+    }
+
+    fn discard(&self, attempt_id: &str) {
+        if self.outbox.discard(attempt_id) && self.table().has_ended(attempt_id) {
+            self.finish(attempt_id);
         }
     }
 

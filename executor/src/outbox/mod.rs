@@ -77,8 +77,11 @@ impl Outbox {
     pub fn push(&self, report: Report) -> u64 {
         let (id, reserve) = self.lock().insert(report, true, false);
         if let Some(record) = reserve {
-            // The block is reserved half a block ahead, so ids in use never run past what the disk knows.
-            let _ = self.writes.try_send(Write { record, done: None });
+            // Reserved half a block ahead, so ids in use never run past what the disk knows; a queue that is full now has
+            // room before that half is used up.
+            if self.writes.try_send(Write { record, done: None }).is_err() {
+                self.lock().reserved -= RESERVE;
+            }
         }
         self.changed.notify_one();
         id
@@ -127,12 +130,10 @@ impl Outbox {
         Some(pending.report)
     }
 
-    /// Forgets what is to be said of an attempt.
-    pub fn discard(&self, attempt_id: &str) {
+    /// Forgets what is to be said of an attempt; says whether there was something.
+    pub fn discard(&self, attempt_id: &str) -> bool {
         let id = self.lock().by_attempt.get(attempt_id).copied();
-        if let Some(id) = id {
-            self.acknowledge(id);
-        }
+        id.is_some_and(|id| self.acknowledge(id).is_some())
     }
 
     /// A new session: everything ready is to be sent again.

@@ -60,7 +60,7 @@ impl Session {
             Ok(stream) => stream,
             Err(why) => return Ended::Failed(why),
         };
-        let welcome = match stream.welcome(connect_timeout).await {
+        let welcome = match stream.welcome().await {
             Ok(welcome) => welcome,
             Err(ended) => return ended,
         };

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, PollNext};
 use meson_proto::v1::executor_service_client::ExecutorServiceClient;
 use meson_proto::v1::session_request::Message as Said;
 use meson_proto::v1::session_response::Message as Heard;
@@ -21,10 +22,14 @@ use crate::clock;
 
 /// Messages that may wait for the network.
 const QUEUE_MAX: usize = 256;
+/// Heartbeats that may wait for the network.
+const BEATS_MAX: usize = 4;
 /// Heartbeats without a word from the leader after which the session is given up.
 const SILENT_HEARTBEATS: u32 = 3;
 /// Heartbeats without an acknowledgement that are remembered.
 const UNACKNOWLEDGED_MAX: usize = 64;
+/// How long the answer to Hello may take: the leader asks a majority first.
+const WELCOME_PATIENCE: Duration = Duration::from_secs(1);
 /// A Hello lists all attempts, and so may be long.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -41,7 +46,8 @@ pub enum Ended {
 
 /// An open stream.
 pub struct Stream {
-    outgoing: mpsc::Sender<SessionRequest>,
+    beats: mpsc::Sender<SessionRequest>,
+    reports: mpsc::Sender<SessionRequest>,
     incoming: Streaming<SessionResponse>,
 }
 
@@ -49,20 +55,28 @@ impl Stream {
     /// Connects and says hello.
     pub async fn open(address: &str, connect_timeout: Duration, hello: Hello) -> Result<Self, String> {
         let channel = channel::connect(&normal(address), connect_timeout).await?;
-        let (outgoing, queue) = mpsc::channel(QUEUE_MAX);
+        // Heartbeats have a queue of their own that goes first: a flood of reports must not cost the lease.
+        let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
+        let (reports, report_queue) = mpsc::channel(QUEUE_MAX);
         let first = SessionRequest { message: Some(Said::Hello(hello)) };
-        outgoing.try_send(first).map_err(|error| error.to_string())?;
+        beats.try_send(first).map_err(|error| error.to_string())?;
+        let beats_first = |_: &mut ()| PollNext::Left;
+        let queue = stream::select_with_strategy(
+            ReceiverStream::new(beat_queue),
+            ReceiverStream::new(report_queue),
+            beats_first,
+        );
         let mut client = ExecutorServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let response = timeout(connect_timeout, client.session(ReceiverStream::new(queue)))
+        let response = timeout(connect_timeout, client.session(queue))
             .await
             .map_err(|_| "no answer in time".to_owned())?
             .map_err(|status| status.message().to_owned())?;
-        Ok(Self { outgoing, incoming: response.into_inner() })
+        Ok(Self { beats, reports, incoming: response.into_inner() })
     }
 
     /// Waits for the answer to Hello.
-    pub async fn welcome(&mut self, patience: Duration) -> Result<Welcome, Ended> {
-        match timeout(patience, self.incoming.message()).await {
+    pub async fn welcome(&mut self) -> Result<Welcome, Ended> {
+        match timeout(WELCOME_PATIENCE, self.incoming.message()).await {
             Ok(Ok(Some(SessionResponse { message: Some(Heard::Welcome(welcome)) }))) => Ok(welcome),
             Ok(Ok(Some(SessionResponse { message: Some(Heard::Redirect(redirect)) }))) => {
                 Err(Ended::Redirected(redirect))
@@ -75,21 +89,20 @@ impl Stream {
 
     /// Serves the leader until the session ends.
     pub async fn serve(mut self, executor: &Arc<Executor>, welcome: &Welcome, term: &mut u64) -> Ended {
-        let (outgoing, lost) = (self.outgoing.clone(), "the stream ended".to_owned());
         let heartbeat = Duration::from_millis(welcome.heartbeat_ms.max(1));
         let mut pulse = Pulse::new(welcome.lease_ms);
         let mut tick = tokio::time::interval(heartbeat);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent_until = Instant::now() + heartbeat * SILENT_HEARTBEATS;
         let mut reports = tokio::task::JoinSet::new();
-        reports.spawn(send_reports(executor.clone(), outgoing.clone()));
+        reports.spawn(send_reports(executor.clone(), self.reports.clone()));
         loop {
             tokio::select! {
                 biased;
                 _ = tick.tick() => {
                     let beat = SessionRequest { message: Some(Said::Heartbeat(pulse.beat(executor))) };
                     // A full queue is a network that does not move: the lease will show it.
-                    let _ = outgoing.try_send(beat);
+                    let _ = self.beats.try_send(beat);
                 }
                 heard = self.incoming.message() => match heard {
                     Ok(Some(SessionResponse { message: Some(message) })) => {
@@ -99,7 +112,7 @@ impl Stream {
                         }
                     }
                     Ok(Some(_)) => {}
-                    Ok(None) => return Ended::Lost(lost),
+                    Ok(None) => return Ended::Lost("the stream ended".to_owned()),
                     Err(status) => return Ended::Lost(status.message().to_owned()),
                 },
                 () = tokio::time::sleep_until(silent_until) => return Ended::Lost("the leader is silent".to_owned()),

@@ -52,9 +52,9 @@ impl Process {
 /// All living descendants of a process, nearest first.
 pub fn descendants(root: i32) -> Vec<i32> {
     let mut found = vec![root];
+    let mut known = HashSet::from([root]);
     let mut next = 0;
     while next < found.len() {
-        let mut known: HashSet<i32> = found.iter().copied().collect();
         for child in children(found[next]) {
             if known.insert(child) {
                 found.push(child);
