@@ -161,7 +161,7 @@ fn ended_line(node: &Node) -> Option<String> {
         from.and_then(|_| show::elapsed_ms(&from, &node.ended_at)).map(show::duration).unwrap_or_default();
     let note = match node.status() {
         NodeStatus::Failed => runs::note(node),
-        NodeStatus::Succeeded if node.children_total > 0 => format!("{} done", node.children_total),
+        NodeStatus::Succeeded if node.children_done > 0 => format!("{} done", node.children_done),
         NodeStatus::Succeeded => String::new(),
         status => show::node_status(status),
     };

@@ -3,7 +3,7 @@
 use meson_engine::State;
 use meson_engine::ids::NodeNo;
 use meson_engine::plan::PlanWork;
-use meson_engine::record::{Node, Run};
+use meson_engine::record::{Composite, Node, Run};
 use meson_engine::status::{NodeStatus, Stop};
 use meson_proto::v1;
 
@@ -42,10 +42,18 @@ pub fn node(shared: &Shared, state: &State, run: &Run, no: NodeNo) -> Option<v1:
         ended_at: convert::timestamp(record.ended_ms),
         waiting_reason: waiting_reason(shared, state, run, no, record),
         children_done: composite.map_or(0, |composite| composite.done),
-        children_total: composite.map_or(0, |composite| composite.total),
+        children_total: composite.map_or(0, |composite| children_total(&planned.work, composite)),
         sequence: record.sequence,
         data_json: soft.data_json,
     })
+}
+
+/// How many inner graphs there will be; a loop that goes on until it is content does not know.
+fn children_total(work: &PlanWork, composite: &Composite) -> u32 {
+    match work {
+        PlanWork::Repeat { .. } => 0,
+        _ => composite.total,
+    }
 }
 
 fn artifact(artifact: &meson_engine::record::Artifact) -> v1::Artifact {
