@@ -4,8 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::disk::Op;
-use crate::disk::{Disk, Tree, after_prefix};
+use crate::disk::{Disk, Limit, Op, Tree, after_prefix};
 use crate::error::StoreError;
 use crate::state_machine::ArchiveOp;
 
@@ -76,6 +75,7 @@ impl Archive {
         {
             return Ok(Vec::new());
         }
+        let limit = Limit { count: limit, bytes: usize::MAX };
         self.disk.scan(Tree::Archive, (from, to), reverse, limit)
     }
 }

@@ -22,7 +22,7 @@ type LibraryReply = oneshot::Receiver<ClientWriteResult<TypeConfig>>;
 #[derive(Clone)]
 pub struct Proposals {
     queue: mpsc::UnboundedSender<Item>,
-    /// One permit per waiting command: this, and not the channel, bounds the queue.
+    /// One permit per command that waits or is under way: this, and not the channel, bounds the queue.
     places: Arc<Semaphore>,
     role: watch::Receiver<Role>,
     limits: Limits,
@@ -73,7 +73,8 @@ impl Proposals {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let size = commands.iter().map(Bytes::len).sum();
+        // Even an empty command takes room.
+        let size = commands.iter().map(|command| command.len().max(1)).sum();
         let max = self.limits.bytes;
         if size > max {
             return Err(ProposeError::TooLarge { size, max });

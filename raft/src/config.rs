@@ -13,7 +13,8 @@ pub struct Config {
     pub node_id: u64,
     /// Where log, vote, archive and snapshots live.
     pub data_dir: PathBuf,
-    /// How often a leader tells followers that it is there, and the deadline of one AppendEntries call.
+    /// How often a leader tells followers that it is there, and the deadline of one AppendEntries call: a disk whose
+    /// syncs take longer needs more.
     pub heartbeat_ms: u64,
     /// A follower waits at least this long for its leader before it stands for election.
     pub election_min_ms: u64,
@@ -25,11 +26,12 @@ pub struct Config {
     pub keep_entries_after_snapshot: u64,
     /// How many commands may share one entry.
     pub batch_commands_max: usize,
-    /// How many bytes of commands may share one entry; also the largest single command.
+    /// How many bytes of commands may share one entry; also the largest single command. Messages between replicas are
+    /// limited accordingly, so it is to be the same on all of them.
     pub batch_bytes_max: usize,
     /// How many entries of this replica's proposals may be under way at once.
     pub batches_in_flight_max: usize,
-    /// How many commands may wait; more are refused with `QueueFull`.
+    /// How many commands may wait or be under way; more are refused with `QueueFull`.
     pub queue_commands_max: usize,
     /// After this long the outcome of a proposal counts as unknown.
     pub propose_timeout_ms: u64,

@@ -13,7 +13,7 @@ use openraft::{AnyError, OptionalSend, RaftLogReader, StorageIOError};
 use prost::Message;
 
 use crate::codec::{LogIdMessage, VoteMessage, decode_entry, encode_entry, entry_size};
-use crate::disk::{Disk, Op, Tree};
+use crate::disk::{Disk, Limit, Op, Tree};
 use crate::error::StoreError;
 use crate::tail::Tail;
 use crate::types::{Entry, LogId, StorageError, TypeConfig, Vote};
@@ -24,7 +24,7 @@ const PURGED: &[u8] = b"purged";
 /// Memory for the newest entries.
 const TAIL_BYTES: usize = 16 << 20;
 /// Entries read from disk at once.
-const PAGE: usize = 64;
+const PAGE: Limit = Limit { count: 64, bytes: 2 << 20 };
 
 /// The log; clones share it.
 #[derive(Clone)]
@@ -296,4 +296,64 @@ fn read_page(disk: &Disk, from: u64, to: u64) -> Result<Vec<Entry>, StoreError> 
 
 fn reading(error: StoreError) -> StorageError {
     StorageIOError::read_logs(AnyError::new(&error)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes entries 0 to 4 except `without`, where entry 3 claims to be entry `third`; then opens the log.
+    fn open_damaged(without: u64, third: u64) -> Result<LogStore, StoreError> {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), 8 << 20).unwrap();
+        let ops = (0..5_u64).filter(|index| *index != without).map(|index| {
+            let claimed = if index == 3 { third } else { index };
+            let log_id = LogId::new(openraft::CommittedLeaderId::new(1, 1), claimed);
+            let value = encode_entry(Entry { log_id, ..Entry::default() });
+            Op::Put(Tree::Log, index.to_be_bytes().to_vec(), value.into())
+        });
+        disk.write(ops.collect(), true).wait_blocking().unwrap();
+        let opened = LogStore::open(disk.clone(), 1, 1 << 20);
+        disk.close();
+        opened
+    }
+
+    #[test]
+    fn damage_is_found_at_opening_with_its_place() {
+        assert_eq!(open_damaged(99, 3).unwrap().state().last.map(|last| last.index), Some(4));
+        for (without, third, entry) in [(2, 3, 2), (0, 3, 0), (99, 2, 3)] {
+            let error = open_damaged(without, third).map(|_| ()).unwrap_err();
+            let place = format!("log entry {entry}");
+            assert!(matches!(&error, StoreError::Corrupt { place: named, .. } if *named == place), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_leadership_ends_with_its_process() {
+        let dir = tempfile::tempdir().unwrap();
+        for (vote, committed) in [(Vote::new_committed(3, 1), false), (Vote::new_committed(3, 2), true)] {
+            let disk = Disk::open(dir.path(), 8 << 20).unwrap();
+            disk.write(vec![meta_op(VOTE, &VoteMessage::from(vote))], true).wait_blocking().unwrap();
+            let read = LogStore::open(disk.clone(), 1, 1 << 20).unwrap().state().vote.unwrap();
+            assert_eq!((read.leader_id, read.committed), (vote.leader_id, committed));
+            disk.close();
+        }
+    }
+
+    #[test]
+    fn a_purge_cut_short_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), 8 << 20).unwrap();
+        let log_id = |index| LogId::new(openraft::CommittedLeaderId::new(1, 1), index);
+        let entry = |index| encode_entry(Entry { log_id: log_id(index), ..Entry::default() });
+        let mut ops: Vec<Op> = [1, 2, 4, 5, 6_u64]
+            .map(|index| Op::Put(Tree::Log, index.to_be_bytes().to_vec(), entry(index).into()))
+            .into();
+        ops.push(meta_op(PURGED, &LogIdMessage::from(log_id(4))));
+        disk.write(ops, true).wait_blocking().unwrap();
+        let log = LogStore::open(disk.clone(), 1, 1 << 20).unwrap();
+        assert_eq!(log.state().last, Some(log_id(6)));
+        assert_eq!(disk.get(Tree::Log, &2_u64.to_be_bytes()).unwrap(), None);
+        disk.close();
+    }
 }

@@ -46,8 +46,11 @@ struct Inner {
     connect_timeout: Duration,
     message_bytes_max: usize,
     acks: Acks,
-    peers: Mutex<HashMap<u64, (String, Result<Channels, String>)>>,
+    peers: Mutex<HashMap<u64, Known>>,
 }
+
+/// A peer's address as it was last given, and the channels to it, unless it is no address.
+type Known = (String, Result<Channels, String>);
 
 /// The channels to one address.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
-use openraft::error::{ClientWriteError, InitializeError, RaftError};
+use openraft::error::{ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{LogIdOptionExt, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 
@@ -74,7 +74,13 @@ impl Replica {
         let network = Network::new(&config, acks.clone());
         let started =
             Raft::new(config.node_id, Arc::new(library_config), network, opened.log.clone(), opened.machine);
-        let raft = started.await.map_err(|error| OpenError::Consensus(error.to_string()))?;
+        let raft = match started.await {
+            Ok(raft) => raft,
+            Err(error) => {
+                close(opened.disk).await;
+                return Err(OpenError::Consensus(error.to_string()));
+            }
+        };
         let (stop, stopping) = watch::channel(false);
         let role = publish(&raft);
         let inner = Inner {
@@ -152,6 +158,19 @@ impl Replica {
         self.inner.acks.quorum_at(metrics.vote, self.inner.config.node_id, voters, now)
     }
 
+    /// Waits until this replica takes part no more: with the reason if it failed. What failed once is not trusted
+    /// again; the process should end, and the replica be opened anew.
+    pub async fn stopped(&self) -> Option<String> {
+        let mut metrics = self.inner.raft.metrics();
+        let last = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
+        let state = last.map(|metrics| metrics.running_state.clone());
+        match state {
+            Ok(Err(Fatal::Stopped)) | Err(_) if *self.inner.stop.borrow() => None,
+            Ok(Err(fatal)) => Some(fatal.to_string()),
+            Ok(Ok(())) | Err(_) => Some("the consensus task ended".into()),
+        }
+    }
+
     /// How this replica is, as far as it knows.
     pub fn status(&self) -> Status {
         let mut status = status_of(&self.inner.raft.metrics().borrow());
@@ -217,10 +236,13 @@ impl Replica {
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(%error, "the consensus task did not end well");
         }
-        let disk = self.inner.disk.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
-            tracing::error!(%error, "closing the log failed");
-        }
+        close(self.inner.disk.clone()).await;
+    }
+}
+
+async fn close(disk: Disk) {
+    if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
+        tracing::error!(%error, "closing the log failed");
     }
 }
 
@@ -260,6 +282,15 @@ fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
 /// Blocks.
 fn open_files(config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
     let disk = Disk::open(&config.data_dir.join("store"), config.cache_bytes)?;
+    let opened = open_in(disk.clone(), config, state_machine);
+    if opened.is_err() {
+        // Whoever tries again finds the store unlocked.
+        disk.close();
+    }
+    opened
+}
+
+fn open_in(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
     check_identity(&disk, config, &config.data_dir)?;
     let snapshots = Snapshots::open(&config.data_dir.join("snapshots"), config.group_id)?;
     let log = LogStore::open(disk.clone(), config.node_id, config.batch_bytes_max * 2)?;

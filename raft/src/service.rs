@@ -1,6 +1,6 @@
 //! Answers the calls of other replicas. What is meant for another group or another replica is refused.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::RaftService;
@@ -146,7 +146,7 @@ fn store(
 }
 
 fn fill(
-    path: &PathBuf,
+    path: &Path,
     mut file: std::fs::File,
     size: u64,
     mut chunks: mpsc::Receiver<Bytes>,

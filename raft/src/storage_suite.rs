@@ -41,7 +41,7 @@ struct Builder;
 
 impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError> {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().to_owned();
         let opened = tokio::task::spawn_blocking(move || {
             let disk = Disk::open(&path.join("store"), 8 << 20)?;
@@ -49,8 +49,10 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
             let snapshots = Snapshots::open(&path.join("snapshots"), 1)?;
             Ok::<_, crate::OpenError>((log, Machine::open(Nothing, disk, snapshots)?))
         });
-        let (log, machine) =
-            opened.await.unwrap().map_err(|error| StorageIOError::read(AnyError::new(&error)))?;
+        let (log, machine) = opened
+            .await
+            .expect("opening does not panic")
+            .map_err(|error| StorageIOError::read(AnyError::new(&error)))?;
         Ok((dir, log, machine))
     }
 }

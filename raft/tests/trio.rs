@@ -4,13 +4,20 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use common::{Group, Shared, eventually, propose};
 use meson_raft::{AdminError, Config, ProposeError, ReadError, Replica, RoleKind};
 
 fn plain(_: &mut Config) {}
+
+/// For tests in which the leader is to stay, however busy the machine is.
+fn steady(config: &mut Config) {
+    config.election_min_ms = 3_000;
+    config.election_max_ms = 6_000;
+}
 
 fn few_entries(config: &mut Config) {
     config.snapshot_every_entries = 50;
@@ -20,12 +27,12 @@ fn few_entries(config: &mut Config) {
 /// A running follower.
 async fn follower(group: &Group) -> usize {
     let leader = group.leader().await;
-    (0..3).find(|place| *place != leader && group.nodes[*place].is_some()).unwrap()
+    (0..3).find(|place| *place != leader && group.nodes[*place].is_some()).expect("a follower runs")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_leader_takes_all_apply() {
-    let mut group = Group::start(3, plain).await;
+    let mut group = Group::start(3, steady).await;
     for number in 0..20 {
         group.propose(&format!("set k{number} v{number}")).await;
     }
@@ -51,7 +58,7 @@ async fn what_the_leader_takes_all_apply() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_name_the_leader() {
-    let mut group = Group::start(3, plain).await;
+    let mut group = Group::start(3, steady).await;
     group.propose("set a b").await;
     let (leader, follower) = (group.leader().await, follower(&group).await);
     let member = group.member(leader);
@@ -70,53 +77,72 @@ async fn followers_name_the_leader() {
     group.shutdown().await;
 }
 
+/// Proposes distinct keys to whoever takes them until told to stop; gives those that were acknowledged.
+async fn write(
+    name: String,
+    replicas: Vec<Replica>,
+    count: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for (number, replica) in replicas.iter().cycle().enumerate() {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let mut result = Ok(Bytes::new());
+        for step in 0.. {
+            let key = format!("{name}n{number}s{step}");
+            result = propose(replica, format!("set {key} v")).await;
+            if result.is_err() || stop.load(Ordering::SeqCst) {
+                break;
+            }
+            acknowledged.push(key);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        match result {
+            Ok(_) | Err(ProposeError::Unknown | ProposeError::Stopped) => {}
+            Err(ProposeError::NotLeader { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    acknowledged
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_with_the_leader() {
     let mut group = Group::start(3, plain).await;
-    let old = group.leader().await;
-    let replica = group.node(old).replica.clone();
-    let stop = Arc::new(AtomicBool::new(false));
+    let replicas: Vec<Replica> = group.nodes.iter().flatten().map(|node| node.replica.clone()).collect();
+    let (count, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let writers: Vec<_> = (0..8)
         .map(|writer| {
-            let (replica, stop) = (replica.clone(), stop.clone());
-            tokio::spawn(async move {
-                let mut acknowledged = Vec::new();
-                for number in 0.. {
-                    let key = format!("w{writer}n{number}");
-                    match propose(&replica, format!("set {key} v")).await {
-                        Ok(_) => acknowledged.push(key),
-                        Err(ProposeError::Unknown | ProposeError::Stopped) => break,
-                        Err(ProposeError::NotLeader { .. }) => break,
-                        Err(error) => panic!("{error}"),
-                    }
-                    if stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                }
-                acknowledged
-            })
+            tokio::spawn(write(format!("w{writer}"), replicas.clone(), count.clone(), stop.clone()))
         })
         .collect();
-    let state = group.node(old).state.clone();
-    eventually("some writes", || async { (state.toy().commands > 200).then_some(()) }).await;
+    let more = |than: u64| {
+        let count = count.clone();
+        async move { eventually("writes", || async { (count.load(Ordering::SeqCst) > than).then_some(()) }).await }
+    };
+    more(200).await;
+    let old = group.leader().await;
     group.stop(old).await;
+    let before = count.load(Ordering::SeqCst);
+    more(before + 200).await;
     stop.store(true, Ordering::SeqCst);
-    let new = group.leader().await;
-    assert_ne!(new, old);
-    group.node(new).replica.read_barrier().await.unwrap();
-    let mut count = 0;
+    let mut acknowledged = Vec::new();
     for writer in writers {
-        for key in writer.await.unwrap() {
-            assert!(group.node(new).state.get(&key).is_some(), "{key} was acknowledged");
-            count += 1;
-        }
+        acknowledged.extend(writer.await.unwrap());
     }
-    assert!(count > 100, "{count}");
 
     group.restart(old).await;
     group.propose("set after all").await;
-    group.holds(old, "after", "all").await;
-    assert_eq!(group.node(old).state.toy().values, group.node(new).state.toy().values);
+    for place in 0..3 {
+        group.holds(place, "after", "all").await;
+        let values = group.node(place).state.toy().values;
+        for key in &acknowledged {
+            assert!(values.contains_key(key), "{key} was acknowledged, replica {} lacks it", place + 1);
+        }
+        assert_eq!(values, group.node(0).state.toy().values);
+    }
     group.shutdown().await;
 }
 
@@ -194,7 +220,7 @@ async fn who_was_away_catches_up_by_snapshot_with_the_archive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_knows_when_it_was_confirmed_and_that_it_is_no_more() {
-    let mut group = Group::start(3, plain).await;
+    let mut group = Group::start(3, steady).await;
     let leader = group.leader().await;
     let replica = group.node(leader).replica.clone();
     let before = Instant::now();
@@ -213,6 +239,7 @@ async fn a_leader_knows_when_it_was_confirmed_and_that_it_is_no_more() {
 }
 
 fn impatient(config: &mut Config) {
+    steady(config);
     config.propose_timeout_ms = 500;
 }
 
@@ -274,5 +301,48 @@ async fn replicas_of_another_group_are_refused() {
     let other = tempfile::tempdir().unwrap();
     let other = Replica::open(Config::new(8, 1, other.path()), Shared::default()).await.unwrap();
     other.shutdown().await;
+    group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_snapshot_is_not_taken_over() {
+    use meson_proto::raft::v1::{InstallSnapshotRequest, SnapshotHeader};
+
+    let mut group = Group::start(2, steady).await;
+    group.propose("set a b").await;
+    let leader = group.leader().await;
+    group.node(leader).replica.snapshot_now().await.unwrap();
+    group.stop(leader).await;
+    let intact = std::fs::read(common::snapshot_path(&group.data_dir(leader))).unwrap();
+    let other = 1 - leader;
+    group.holds(other, "a", "b").await;
+    let address = group.member(other).raft_address;
+    let mut client =
+        meson_proto::raft::v1::raft_service_client::RaftServiceClient::connect(address).await.unwrap();
+    let meta_length = u32::from_le_bytes(intact[12..16].try_into().unwrap()) as usize;
+    let description: serde_json::Value = serde_json::from_slice(&intact[16..16 + meta_length]).unwrap();
+    for flipped in [3, intact.len() / 2, intact.len() - 1] {
+        let mut damaged = intact.clone();
+        damaged[flipped] ^= 1;
+        // Field 1: the target; field 2: the description. The vote is of term 99, so that it is not what is refused.
+        let mut meta = vec![8, other as u8 + 1, 18];
+        let json = serde_json::to_vec(&description["meta"]).unwrap();
+        meta.extend([(json.len() % 128) as u8 | 128, (json.len() / 128) as u8]);
+        meta.extend(json);
+        let header = SnapshotHeader {
+            group_id: 7,
+            vote: Bytes::from_static(&[8, 99, 16, 1, 24, 1]),
+            meta: meta.into(),
+            size_bytes: damaged.len() as u64,
+            sha256: Bytes::copy_from_slice(&intact[intact.len() - 32..]),
+        };
+        let first = InstallSnapshotRequest { header: Some(header), chunk: Bytes::new() };
+        let second = InstallSnapshotRequest { header: None, chunk: damaged.into() };
+        let refused = client.install_snapshot(tokio_stream::iter([first, second])).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::DataLoss, "{refused}");
+        assert!(refused.message().contains("corrupt"), "{refused}");
+    }
+    let left = std::fs::read_dir(group.data_dir(other).join("snapshots")).unwrap();
+    assert_eq!(left.count(), 0, "nothing stays behind");
     group.shutdown().await;
 }

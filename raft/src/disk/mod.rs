@@ -49,6 +49,15 @@ pub enum Op {
     RemovePrefix(Tree, Vec<u8>),
 }
 
+/// How much one scan gives: at least one record, if there is any.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// So many records.
+    pub count: usize,
+    /// None further once the values have so many bytes.
+    pub bytes: usize,
+}
+
 /// The trees while the store is open.
 pub(super) struct Trees {
     log: sled::Tree,
@@ -135,13 +144,13 @@ impl Disk {
         self.with(|trees| values::get(trees.get(tree), tree, key))
     }
 
-    /// Up to `limit` keys with their values between two bounds, in order, or from the end in reverse.
+    /// Keys with their values, up to a limit, between two bounds, in order, or from the end in reverse.
     pub fn scan(
         &self,
         tree: Tree,
         range: (Bound<&[u8]>, Bound<&[u8]>),
         reverse: bool,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<(Vec<u8>, Bytes)>, StoreError> {
         self.with(|trees| values::scan(trees.get(tree), tree, range, reverse, limit))
     }

@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::Tree;
+use super::{Limit, Tree};
 use crate::error::StoreError;
 
 /// Larger values might end up in the store's blob files.
@@ -92,16 +92,20 @@ pub fn scan(
     tree: Tree,
     (from, to): (Bound<&[u8]>, Bound<&[u8]>),
     reverse: bool,
-    limit: usize,
+    limit: Limit,
 ) -> Result<Vec<(Vec<u8>, Bytes)>, StoreError> {
     let mut heads = stored.range((first_head(from), last_head(to)));
     let mut found = Vec::new();
-    while found.len() < limit {
+    let mut bytes = 0;
+    while found.len() < limit.count && (bytes < limit.bytes || found.is_empty()) {
         let Some(next) = (if reverse { heads.next_back() } else { heads.next() }) else { break };
         let (stored_key, head) = next.map_err(|source| failed(tree, &[], source))?;
         let key = user_key(&stored_key);
         match join(stored, tree, key, &head).map(Some).or_else(|_| get(stored, tree, key))? {
-            Some(value) => found.push((key.to_vec(), value)),
+            Some(value) => {
+                bytes += value.len();
+                found.push((key.to_vec(), value));
+            }
             // Removed meanwhile.
             None => continue,
         }

@@ -16,6 +16,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Removals between two batches.
 const REMOVALS_MAX: usize = 1024;
 
+/// Where a write is answered.
+pub type Done = oneshot::Sender<Result<(), StoreError>>;
+
 /// What the thread is asked.
 pub enum Message {
     /// Change something.
@@ -25,7 +28,7 @@ pub enum Message {
         /// Whether to answer only when it is durable.
         sync: bool,
         /// Where to answer.
-        done: oneshot::Sender<Result<(), StoreError>>,
+        done: Done,
     },
     /// Make everything durable and end.
     Close,
@@ -73,7 +76,7 @@ impl Writer {
         self.trees.write().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
     }
 
-    fn write_group(&mut self, group: Vec<(Vec<Op>, bool, oneshot::Sender<Result<(), StoreError>>)>) {
+    fn write_group(&mut self, group: Vec<(Vec<Op>, bool, Done)>) {
         let sync = group.iter().any(|(_, sync, _)| *sync);
         let mut answers = Vec::with_capacity(group.len());
         let mut ops = Vec::new();

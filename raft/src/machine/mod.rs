@@ -1,6 +1,8 @@
 //! The state machine as the consensus library drives it: a front that passes work to the apply thread, and snapshots.
 
 mod applier;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -9,7 +11,7 @@ use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use tokio::sync::oneshot;
 
-use crate::disk::{Disk, Tree};
+use crate::disk::{Disk, Limit, Tree};
 use crate::error::{OpenError, StoreError};
 use crate::snapshot::{Current, SnapshotFile, Snapshots, format, remove};
 use crate::state_machine::StateMachine;
@@ -19,7 +21,7 @@ use crate::types::{
 use applier::{Applier, Task, View};
 
 /// Archive records read at once while a snapshot is written.
-const PAGE: usize = 64;
+const PAGE: Limit = Limit { count: 64, bytes: 4 << 20 };
 
 /// The front of the state machine.
 pub struct Machine {

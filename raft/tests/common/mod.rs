@@ -16,12 +16,14 @@ use meson_raft::{
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 
 /// Generous: the machine may be busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
+/// One group at a time: many would starve each other of the processor, and elect for ever.
+static GROUPS: Semaphore = Semaphore::const_new(1);
 
 /// What the toy holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,6 +134,7 @@ pub struct Group {
     pub addresses: Vec<SocketAddr>,
     pub nodes: Vec<Option<Node>>,
     configure: fn(&mut Config),
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Group {
@@ -147,8 +150,9 @@ impl Group {
 
     /// Starts replicas 1 to `count`.
     pub async fn found(count: usize, configure: fn(&mut Config)) -> Self {
-        let mut group =
-            Self { dir: tempfile::tempdir().unwrap(), addresses: Vec::new(), nodes: Vec::new(), configure };
+        let _turn = GROUPS.acquire().await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut group = Self { dir, addresses: Vec::new(), nodes: Vec::new(), configure, _turn };
         for _ in 0..count {
             group.add().await;
         }
@@ -266,6 +270,7 @@ pub async fn eventually<R, F: Future<Output = Option<R>>>(what: &str, mut poll: 
             if let Some(found) = poll().await {
                 return found;
             }
+            // tidy: allow sleep: polls a condition, and the deadline only bounds a failure
             tokio::time::sleep(POLL).await;
         }
     };
