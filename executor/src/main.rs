@@ -11,6 +11,7 @@ use meson_executor::identity::Identity;
 use meson_executor::session::Session;
 use meson_executor::task::handle::SUPERVISE;
 use meson_executor::{task, telemetry};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -41,20 +42,22 @@ fn run() -> anyhow::Result<()> {
     let identity = Identity::claim(&config.data_dir)?;
     // Attempts have other working directories.
     config.data_dir = std::path::absolute(&config.data_dir).context("data directory")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
-    let result = runtime.block_on(serve(config, identity));
+    let workers = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
+    // A thread for the session alone: nothing that attempts do to the disk may delay a heartbeat.
+    let session = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
+    let result = session.block_on(serve(config, identity, workers.handle().clone()));
     // Attempts go on under their supervisors; nothing here is worth waiting for.
-    runtime.shutdown_background();
+    workers.shutdown_background();
     result
 }
 
-async fn serve(config: Config, identity: Identity) -> anyhow::Result<()> {
+async fn serve(config: Config, identity: Identity, workers: Handle) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     info!(executor_id = identity.executor_id, data_dir = %config.data_dir.display(), "started");
-    let executor = Arc::new(Executor::open(config).context("data directory")?);
+    let executor = Arc::new(Executor::open(config, workers.clone()).context("data directory")?);
     executor.adopt_all().context("attempts of before")?;
-    tokio::spawn(executor.clone().keep_tidy());
+    workers.spawn(executor.clone().keep_tidy());
     tokio::select! {
         () = Session::new(executor, identity).run() => {}
         _ = terminate.recv() => {}

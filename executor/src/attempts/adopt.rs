@@ -52,7 +52,7 @@ impl Executor {
         let watch = handle::find(dir)?;
         info!(attempt_id = launch.attempt_id, watch = ?watch, "adopted");
         let (progress, orders) = self.add(&launch);
-        tokio::spawn(child::adopt(self.clone(), launch, watch, progress, orders));
+        self.workers.spawn(child::adopt(self.clone(), launch, watch, progress, orders));
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Executor {
         let log = self.logs.open(launch, dir)?;
         if let Some(id) = report {
             let executor = self.clone();
-            tokio::spawn(async move { child::release(&executor, &log, id).await });
+            self.workers.spawn(async move { child::release(&executor, &log, id).await });
         }
         Ok(())
     }

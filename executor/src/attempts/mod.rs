@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use meson_proto::v1::{AttemptState, Failure, FailureClass, Kill, Launch, Report};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -48,6 +49,9 @@ pub struct Executor {
     fetcher: Fetcher,
     /// Where attempts get cgroups of their own.
     cgroup: Option<PathBuf>,
+    /// Where everything runs that may touch the disk. The session has a thread of its own, so that a disk that stalls
+    /// cannot hold up heartbeats and thereby cost the lease of all attempts.
+    workers: Handle,
     table: Mutex<Table>,
 }
 
@@ -68,17 +72,18 @@ impl Executor {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn open(config: Config) -> io::Result<Self> {
+    pub fn open(config: Config, workers: Handle) -> io::Result<Self> {
         std::fs::create_dir_all(config.data_dir.join("attempts"))?;
         std::fs::create_dir_all(config.data_dir.join("workspaces"))?;
         let outbox = Outbox::open(&config.data_dir)?;
         let lease = Lease::open(&config.data_dir, config.lease_margin_ms)?;
         let fetcher = Fetcher::open(&config)?;
         let cgroup = cgroup::find(&config.cgroup);
-        Ok(Self { config, outbox, lease, logs: Logs::default(), fetcher, cgroup, table: Mutex::default() })
+        let logs = Logs::new(workers.clone());
+        Ok(Self { config, outbox, lease, logs, fetcher, cgroup, workers, table: Mutex::default() })
     }
 
-    /// Starts an attempt, unless it is known, stale or wrong. Never waits.
+    /// Starts an attempt, unless it is known, stale or wrong. Waits for nothing, not even the disk.
     pub fn launch(self: &Arc<Self>, launch: Launch) {
         if self.table().knows(&launch.attempt_id) {
             debug!(attempt_id = launch.attempt_id, "launched again");
@@ -106,18 +111,18 @@ impl Executor {
             }
             Ok(Plan::InProcess(ending)) => {
                 let (_, orders) = self.add(&launch);
-                tokio::spawn(in_process::run(self.clone(), launch, ending, orders));
+                self.workers.spawn(in_process::run(self.clone(), launch, ending, orders));
             }
             Ok(Plan::Process(program)) => {
                 let (progress, orders) = self.add(&launch);
                 let start = child::Start { program, replaced };
-                tokio::spawn(child::launch(self.clone(), launch, start, progress, orders));
+                self.workers.spawn(child::launch(self.clone(), launch, start, progress, orders));
             }
         }
     }
 
     /// Stops an attempt. One that is not here is reported as gone.
-    pub fn kill(&self, kill: &Kill) {
+    pub fn kill(self: &Arc<Self>, kill: &Kill) {
         let grace_ms = if kill.grace_ms == 0 { self.config.kill_grace_ms } else { kill.grace_ms };
         if self.table().order(&kill.attempt_id, Order::Kill { grace_ms, discard: kill.discard }) {
             return;
@@ -136,23 +141,29 @@ impl Executor {
         }
     }
 
-    fn discard(&self, attempt_id: &str) {
+    fn discard(self: &Arc<Self>, attempt_id: &str) {
         if self.outbox.discard(attempt_id) && self.table().has_ended(attempt_id) {
-            self.finish(attempt_id);
+            let (executor, attempt_id) = (self.clone(), attempt_id.to_owned());
+            self.workers.spawn(async move { executor.finish(&attempt_id) });
         }
     }
 
     /// The leader has decided on a report.
-    pub fn acknowledge(&self, report_id: u64, refused: &str) {
+    pub fn acknowledge(self: &Arc<Self>, report_id: u64, refused: &str) {
         let Some((attempt_id, state)) = self.outbox.subject(report_id) else { return };
         if !refused.is_empty() {
             warn!(attempt_id, refused, "report refused");
         }
-        if state != AttemptState::Running && self.table().has_ended(&attempt_id) {
-            // Before the report is forgotten, or a crash in between would report the end of these files again.
-            self.finish(&attempt_id);
+        if state == AttemptState::Running || !self.table().has_ended(&attempt_id) {
+            self.outbox.acknowledge(report_id);
+            return;
         }
-        self.outbox.acknowledge(report_id);
+        let executor = self.clone();
+        self.workers.spawn(async move {
+            // Before the report is forgotten, or a crash in between would report the end of these files again.
+            executor.finish(&attempt_id);
+            executor.outbox.acknowledge(report_id);
+        });
     }
 
     /// Nothing is left to be said of an attempt that ran as a child process: its files are only kept for people.

@@ -13,6 +13,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meson_proto::v1::Launch;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub use attempt::AttemptLog;
@@ -22,8 +23,9 @@ use crate::session::normal;
 use crate::task::dirs::AttemptDir;
 
 /// All logs that are not yet on all replicas. A cheap handle.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Logs {
+    workers: Handle,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -34,6 +36,11 @@ struct Shared {
 }
 
 impl Logs {
+    /// Logs that are shipped by tasks of `workers`.
+    pub fn new(workers: Handle) -> Self {
+        Self { workers, shared: Arc::default() }
+    }
+
     /// Opens the log of an attempt and ships what it holds.
     ///
     /// # Errors
@@ -59,7 +66,7 @@ impl Logs {
         for address in addresses {
             shared.replicas.entry(address).or_insert_with_key(|address| {
                 let replica = Arc::new(Replica::new(address.clone()));
-                let task = tokio::spawn(ship::run(self.clone(), replica.clone()));
+                let task = self.workers.spawn(ship::run(self.clone(), replica.clone()));
                 (replica, task)
             });
         }

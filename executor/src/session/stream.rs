@@ -26,6 +26,8 @@ const QUEUE_MAX: usize = 256;
 const BEATS_MAX: usize = 4;
 /// Heartbeats without a word from the leader after which the session is given up.
 const SILENT_HEARTBEATS: u32 = 3;
+/// … but never sooner than this, or a busy machine would look like a dead leader.
+const SILENCE_MIN: Duration = Duration::from_millis(500);
 /// Heartbeats without an acknowledgement that are remembered.
 const UNACKNOWLEDGED_MAX: usize = 64;
 /// How long the answer to Hello may take: the leader asks a majority first.
@@ -93,7 +95,8 @@ impl Stream {
         let mut pulse = Pulse::new(welcome.lease_ms);
         let mut tick = tokio::time::interval(heartbeat);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut silent_until = Instant::now() + heartbeat * SILENT_HEARTBEATS;
+        let patience = (heartbeat * SILENT_HEARTBEATS).max(SILENCE_MIN);
+        let mut silent_until = Instant::now() + patience;
         let mut reports = tokio::task::JoinSet::new();
         reports.spawn(send_reports(executor.clone(), self.reports.clone()));
         loop {
@@ -106,7 +109,7 @@ impl Stream {
                 }
                 heard = self.incoming.message() => match heard {
                     Ok(Some(SessionResponse { message: Some(message) })) => {
-                        silent_until = Instant::now() + heartbeat * SILENT_HEARTBEATS;
+                        silent_until = Instant::now() + patience;
                         if let Some(ended) = take(executor, message, &mut pulse, term) {
                             return ended;
                         }

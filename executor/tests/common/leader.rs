@@ -225,10 +225,10 @@ impl ExecutorService for Face {
                 let is_hello = matches!(said, Said::Hello(_));
                 // Only a test that drops the session holds no sender; the stream then ends.
                 let ours = sender.clone();
-                let answer = shared.answer(said);
                 if is_hello {
                     *shared.session.lock().unwrap() = Some(sender.clone());
                 }
+                let answer = shared.answer(said);
                 let redirected = matches!(answer, Some(Heard::Redirect(_)));
                 if let Some(message) = answer
                     && ours.send(Ok(SessionResponse { message: Some(message) })).await.is_err()
