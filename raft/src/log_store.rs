@@ -221,10 +221,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let ops = vec![meta_op(PURGED, &LogIdMessage::from(log_id)), purge_op(log_id.index)];
         // No sync: the snapshot that stands for these entries is durable, and removing them again does no harm.
-        // Nobody waits either: the order of writes is all that counts.
-        drop(self.inner.disk.write(ops, false));
+        // Nobody waits either, and least of all the next entries for the removal of many old ones.
+        drop(self.inner.disk.write(vec![meta_op(PURGED, &LogIdMessage::from(log_id))], false));
+        self.inner.disk.sweep(Tree::Log, log_id.index.saturating_add(1).to_be_bytes().to_vec());
         let mut state = self.state();
         state.tail.purge(log_id.index);
         state.purged = state.purged.max(Some(log_id));

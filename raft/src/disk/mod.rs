@@ -139,6 +139,11 @@ impl Disk {
         Pending(receiver)
     }
 
+    /// Removes everything below a key, some time soon, in small steps between other writes.
+    pub fn sweep(&self, tree: Tree, below: Vec<u8>) {
+        let _ = self.inner.queue.send(Message::Sweep(tree, below));
+    }
+
     /// The value of a key.
     pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.with(|trees| values::get(trees.get(tree), tree, key))

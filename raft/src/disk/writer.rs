@@ -1,5 +1,6 @@
 //! The one thread that writes: takes what waits, applies it in order, syncs once if anybody asked for it, answers all.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::{Arc, RwLock, mpsc};
 
@@ -14,7 +15,7 @@ const REQUESTS_MAX: usize = 1024;
 /// A batch of the store is applied when it has grown to this.
 const BATCH_BYTES: usize = 1 << 20;
 /// Removals between two batches.
-const REMOVALS_MAX: usize = 1024;
+const REMOVALS_MAX: usize = 256;
 
 /// Where a write is answered.
 pub type Done = oneshot::Sender<Result<(), StoreError>>;
@@ -30,6 +31,8 @@ pub enum Message {
         /// Where to answer.
         done: Done,
     },
+    /// Remove what lies below a key, little by little, while nothing else waits or in between.
+    Sweep(Tree, Vec<u8>),
     /// Make everything durable and end.
     Close,
 }
@@ -41,24 +44,27 @@ pub struct Writer {
     file: File,
     /// After a failed write nobody knows what is on disk, so nothing is written any more.
     failed: Option<String>,
+    /// What is still to be swept.
+    sweeps: VecDeque<(Tree, Vec<u8>)>,
 }
 
 impl Writer {
     /// For trees whose bytes are in `file`.
     pub fn new(trees: Arc<RwLock<Option<Trees>>>, file: File) -> Self {
-        Self { trees, file, failed: None }
+        Self { trees, file, failed: None, sweeps: VecDeque::new() }
     }
 
     /// Works until closed, then closes the store.
     pub fn run(mut self, requests: &mpsc::Receiver<Message>) {
         let mut open = true;
         while open {
-            let Ok(first) = requests.recv() else { break };
+            let Some(first) = self.wait(requests) else { break };
             let mut group = Vec::new();
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
                     Message::Write { ops, sync, done } => group.push((ops, sync, done)),
+                    Message::Sweep(tree, to) => self.sweeps.push_back((tree, to)),
                     Message::Close => {
                         open = false;
                         break;
@@ -67,6 +73,7 @@ impl Writer {
                 next = if group.len() < REQUESTS_MAX { requests.try_recv().ok() } else { None };
             }
             self.write_group(group);
+            self.sweep();
         }
         if self.failed.is_none()
             && let Err(error) = self.with_trees(|trees| self.commit(trees))
@@ -74,6 +81,34 @@ impl Writer {
             tracing::error!(%error, "the last sync of the log failed");
         }
         self.trees.write().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    }
+
+    /// The next request; sweeps while there is none.
+    fn wait(&mut self, requests: &mpsc::Receiver<Message>) -> Option<Message> {
+        while !self.sweeps.is_empty() {
+            match requests.try_recv() {
+                Ok(message) => return Some(message),
+                Err(mpsc::TryRecvError::Empty) => self.sweep(),
+                Err(mpsc::TryRecvError::Disconnected) => return None,
+            }
+        }
+        requests.recv().ok()
+    }
+
+    /// A little of what is to be swept, so that nobody waits long for it. What a stop leaves is swept again when its
+    /// owner opens the store.
+    fn sweep(&mut self) {
+        let Some((tree, to)) = self.sweeps.pop_front() else { return };
+        let all = self.with_trees(|trees| remove_some(trees, tree, &[], Some(&to), |_| true));
+        match all {
+            Ok(true) => {}
+            Ok(false) => self.sweeps.push_front((tree, to)),
+            Err(error) => {
+                tracing::error!(%error, "removing old entries failed; the replica stops");
+                self.failed = Some(error.to_string());
+                self.sweeps.clear();
+            }
+        }
     }
 
     fn write_group(&mut self, group: Vec<(Vec<Op>, bool, Done)>) {
@@ -211,7 +246,6 @@ fn remove_one(stored: &sled::Tree, tree: Tree, key: &[u8]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Removes heads, then chunks: what a crash leaves behind of a value is then no value.
 fn remove_between(
     trees: &Trees,
     tree: Tree,
@@ -219,28 +253,41 @@ fn remove_between(
     to: Option<&[u8]>,
     inside: impl Fn(&[u8]) -> bool,
 ) -> Result<(), StoreError> {
+    while !remove_some(trees, tree, from, to, &inside)? {}
+    Ok(())
+}
+
+/// Removes some of the keys between two, and tells whether that was all of them. Heads go before chunks: what a crash
+/// leaves behind of a value is then no value.
+fn remove_some(
+    trees: &Trees,
+    tree: Tree,
+    from: &[u8],
+    to: Option<&[u8]>,
+    inside: impl Fn(&[u8]) -> bool,
+) -> Result<bool, StoreError> {
     let stored = trees.get(tree);
     let failed = |source| values::failed(tree, from, source);
+    let mut batch = Batch::default();
+    let mut count = 0;
     // The first byte tells heads from chunks; without an end the range ends where that kind does.
     for kind in [values::head_key(&[])[0], values::further_key(&[], 0)[0]] {
         let bounded = |key: &[u8]| [&[kind], key].concat();
         let end = to.map_or(vec![kind + 1], bounded);
-        let mut batch = Batch::default();
-        let mut count = 0;
         for key in stored.range(bounded(from)..end).keys() {
             let key = key.map_err(failed)?;
             if inside(values::user_key(&key)) {
                 batch.remove(key);
                 count += 1;
             }
-            if count >= REMOVALS_MAX {
-                stored.apply_batch(std::mem::take(&mut batch)).map_err(failed)?;
-                count = 0;
+            if count == REMOVALS_MAX {
+                stored.apply_batch(batch).map_err(failed)?;
+                return Ok(false);
             }
         }
-        stored.apply_batch(batch).map_err(failed)?;
+        stored.apply_batch(std::mem::take(&mut batch)).map_err(failed)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The first key after all that start with a prefix, or none when there is no such key.

@@ -1,12 +1,13 @@
 //! The apply thread: owns the state machine, applies entries in order and hands out views of it.
 
+use std::ops::Bound;
 use std::sync::mpsc;
 
 use bytes::Bytes;
 use openraft::entry::EntryPayload;
 use tokio::sync::oneshot;
 
-use crate::disk::{Disk, Op, Tree};
+use crate::disk::{Disk, Limit, Op, Tree};
 use crate::error::{OpenError, StoreError};
 use crate::snapshot::{Current, format};
 use crate::state_machine::{Position, SnapshotView, StateMachine};
@@ -16,6 +17,9 @@ use crate::types::{Entry, LogId, Outcomes, StoredMembership};
 const STALE: &[u8] = b"archive-stale";
 /// Archive records are written in portions of so many bytes when a snapshot is installed.
 const PORTION_BYTES: usize = 4 << 20;
+
+/// Archive records that are removed at once when it is replaced.
+const CLEARED: Limit = Limit { count: 256, bytes: 1 << 20 };
 
 /// What the thread is asked to do.
 pub enum Task {
@@ -69,7 +73,8 @@ impl<S: StateMachine> Applier<S> {
                 }
             }
             None if stale => {
-                self.disk.write(vec![clear_archive(), fresh()], true).wait_blocking()?;
+                self.clear_archive()?;
+                self.disk.write(vec![fresh()], true).wait_blocking()?;
             }
             None => {}
         }
@@ -144,11 +149,25 @@ impl<S: StateMachine> Applier<S> {
         Ok(())
     }
 
+    /// In portions, so that entries which arrive meanwhile are not held up.
+    fn clear_archive(&self) -> Result<(), StoreError> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        while let Some((mut last, _)) = self.disk.scan(Tree::Archive, all, false, CLEARED)?.pop() {
+            last.push(0);
+            self.disk
+                .write(vec![Op::RemoveRange(Tree::Archive, Vec::new(), Some(last))], false)
+                .wait_blocking()?;
+        }
+        // Whatever belongs to no record any more.
+        self.disk.write(vec![Op::RemovePrefix(Tree::Archive, Vec::new())], false).wait_blocking()
+    }
+
     fn replace_archive(&self, current: &Current) -> Result<(), StoreError> {
         let path = current.file.path();
         let io = |error| StoreError::io(path.display().to_string(), error);
         let mut reader = format::Reader::open(path).map_err(io)?;
-        let mut ops = vec![clear_archive()];
+        self.clear_archive()?;
+        let mut ops = Vec::new();
         let mut bytes = 0;
         while let Some((key, value)) = reader.next_archived().map_err(io)? {
             bytes += key.len() + value.len();
@@ -167,10 +186,6 @@ impl<S: StateMachine> Applier<S> {
 pub fn mark_archive_stale(disk: &Disk) -> Result<(), StoreError> {
     let op = Op::Put(Tree::Meta, STALE.to_vec(), Bytes::from_static(b"1"));
     disk.write(vec![op], true).wait_blocking()
-}
-
-fn clear_archive() -> Op {
-    Op::RemovePrefix(Tree::Archive, Vec::new())
 }
 
 fn fresh() -> Op {
