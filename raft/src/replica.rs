@@ -21,7 +21,7 @@ use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::reads::Reads;
-use crate::role::{Role, publish};
+use crate::role::{Role, RoleKind, publish};
 use crate::service::Service;
 use crate::snapshot::Snapshots;
 use crate::state_machine::StateMachine;
@@ -188,14 +188,27 @@ impl Replica {
 
     /// Adds a member that follows without a vote, or changes a member's addresses.
     pub async fn add_learner(&self, member: Member) -> Result<(), AdminError> {
+        self.must_lead()?;
         let adding = self.inner.raft.add_learner(member.node_id, member, false);
         changed(tokio::time::timeout(CHANGE_DEADLINE, adding).await)
     }
 
     /// Makes exactly these members voters; who voted before and does not any more stays as a learner.
     pub async fn change_voters(&self, ids: BTreeSet<u64>) -> Result<(), AdminError> {
+        self.must_lead()?;
         let changing = self.inner.raft.change_membership(ids, true);
         changed(tokio::time::timeout(CHANGE_DEADLINE, changing).await)
+    }
+
+    /// The library would first look whether the change fits, which a follower may not know.
+    fn must_lead(&self) -> Result<(), AdminError> {
+        let role = self.inner.role.borrow();
+        match role.kind {
+            RoleKind::Leader => Ok(()),
+            RoleKind::Follower | RoleKind::Candidate | RoleKind::Learner => {
+                Err(AdminError::NotLeader { leader: role.leader.clone() })
+            }
+        }
     }
 
     /// Builds a snapshot of at least what is applied now, and waits for it.

@@ -61,6 +61,8 @@ async fn reopening_after_a_snapshot_keeps_state_and_archive() {
 
     group.stop(0).await;
     snapshot_path(&group.data_dir(0));
+    let blobs = std::fs::read_dir(group.data_dir(0).join("store/blobs")).unwrap();
+    assert_eq!(blobs.count(), 0, "the store never syncs its blob files");
     group.restart(0).await;
     group.holds(0, "last", "one").await;
     let after = group.node(0).state.toy();
