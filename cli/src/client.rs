@@ -70,8 +70,8 @@ impl Client {
         loop {
             let place = self.next.load(Ordering::Relaxed) % self.endpoints.len().max(1);
             let channel = self.channel(place)?;
-            let left = self.timeout.saturating_sub(started.elapsed()).min(CALL_TIMEOUT);
-            let answer = tokio::time::timeout(left, call(channel)).await;
+            let share = self.share(self.timeout.saturating_sub(started.elapsed()));
+            let answer = tokio::time::timeout(share, call(channel)).await;
             let status = match answer {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) if !is_passing(&status) => return Err(status.into()),
@@ -89,6 +89,54 @@ impl Client {
                 pause = (pause * 2).min(PAUSE.1);
             }
         }
+    }
+
+    /// How much of the time that is left one replica gets: where there are others, one that hangs must leave them some.
+    fn share(&self, left: Duration) -> Duration {
+        let share = if self.endpoints.len() > 1 { (left / 2).max(PAUSE.1).min(left) } else { left };
+        share.min(CALL_TIMEOUT)
+    }
+
+    /// For a stream that is to be opened again when it breaks.
+    pub fn breaks(&self) -> Breaks<'_> {
+        Breaks { client: self, since: None, opened: Instant::now(), pause: PAUSE.0 }
+    }
+}
+
+/// The breaks of one stream: a pause after each, at the next replica after it, and an end when streams do nothing but
+/// break for the client's timeout.
+pub struct Breaks<'a> {
+    client: &'a Client,
+    since: Option<Instant>,
+    opened: Instant,
+    pause: Duration,
+}
+
+impl Breaks<'_> {
+    /// The stream is open.
+    pub fn opened(&mut self) {
+        self.opened = Instant::now();
+    }
+
+    /// The stream brought something.
+    pub fn progress(&mut self) {
+        self.since = None;
+        self.pause = PAUSE.0;
+    }
+
+    /// The stream broke: waits a little.
+    pub async fn pause(&mut self) -> Result<(), Error> {
+        // One that stayed open was well; it only had nothing to say.
+        if self.opened.elapsed() >= CALL_TIMEOUT {
+            self.progress();
+        }
+        if self.since.get_or_insert_with(Instant::now).elapsed() >= self.client.timeout {
+            return Err(Error::Unreachable("streams break as soon as they are open".to_owned()));
+        }
+        self.client.next.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{Exit, Result, json, show};
 /// Prints the log; with --follow, until the step has ended.
 pub async fn run(client: &Client, options: Logs, output: Output) -> Result {
     let mut from_sequence = 0;
+    let mut breaks = client.breaks();
     loop {
         let request = ReadLogsRequest {
             run_id: options.run.clone(),
@@ -27,9 +28,11 @@ pub async fn run(client: &Client, options: Logs, output: Output) -> Result {
             async move { client::logs(channel).read_logs(request).await }
         };
         let mut stream = client.call(call).await?;
+        breaks.opened();
         loop {
             match stream.message().await {
                 Ok(Some(piece)) => {
+                    breaks.progress();
                     for record in &piece.records {
                         print(record, output)?;
                         from_sequence = record.sequence + 1;
@@ -41,6 +44,7 @@ pub async fn run(client: &Client, options: Logs, output: Output) -> Result {
                 Err(status) => return Err(status.into()),
             }
         }
+        breaks.pause().await?;
     }
 }
 

@@ -36,7 +36,11 @@ pub enum Exit {
 /// What a command gives.
 pub type Result<T = Exit> = std::result::Result<T, Error>;
 
+/// What the shell sees of a program that SIGPIPE ended.
+const READER_LEFT: i32 = 141;
+
 fn main() -> ExitCode {
+    end_with_the_reader();
     let args = Args::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -48,6 +52,18 @@ fn main() -> ExitCode {
         Ok(Exit::Status(status)) => ExitCode::from(status),
         Err(error) => fail(&error),
     }
+}
+
+/// Ends quietly when the reader of our output leaves, as `| head` does: `println!` knows only to panic then.
+fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload().downcast_ref::<String>();
+        if words.is_some_and(|words| words.starts_with("failed ") && words.contains("Broken pipe")) {
+            std::process::exit(READER_LEFT);
+        }
+        usual(panic);
+    }));
 }
 
 fn fail(error: &Error) -> ExitCode {

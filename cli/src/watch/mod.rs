@@ -42,15 +42,18 @@ pub async fn follow(client: &Client, run_id: &str, output: Output) -> Result {
 
 async fn stream(client: &Client, run_id: &str, view: &mut Option<Box<dyn View>>) -> Result<Run> {
     let mut from_sequence = 0;
+    let mut breaks = client.breaks();
     loop {
         let call = |channel| {
             let request = WatchRunRequest { run_id: run_id.to_owned(), from_sequence };
             async move { client::runs(channel).watch_run(request).await }
         };
         let mut stream = client.call(call).await?;
+        breaks.opened();
         loop {
             match stream.message().await {
                 Ok(Some(update)) => {
+                    breaks.progress();
                     from_sequence = from_sequence.max(update.sequence);
                     if let Some(run) = show_update(view, update) {
                         return Ok(run);
@@ -61,6 +64,7 @@ async fn stream(client: &Client, run_id: &str, view: &mut Option<Box<dyn View>>)
                 Ok(None) | Err(_) => break,
             }
         }
+        breaks.pause().await?;
     }
 }
 
