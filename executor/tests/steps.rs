@@ -47,7 +47,7 @@ async fn shell_sees_the_task_contract() {
     let (leader, executor) = pair().await;
     let command = r#"
         test "$MESON_RUN_ID" = main-run1 && test "$MESON_WORKFLOW" = train && test "$MESON_STEP" = step-s1 &&
-        test "$MESON_ATTEMPT" = s1 && test "$MESON_FENCE" = 1 && test "$EXTRA" = yes && test -d "$MESON_WORKSPACE" &&
+        test "$MESON_ATTEMPT_ID" = s1 && test "$MESON_FENCE" = 1 && test "$EXTRA" = yes && test -d "$MESON_WORKSPACE" &&
         grep -q US "$MESON_PARAMS" && test "$(basename "$PWD")" = work &&
         echo '{"percent": 40, "message": "fold 3 of 5", "data": {"loss": 1}}' >> "$MESON_EVENTS" &&
         echo '{"output": {"a": 1}}' >> "$MESON_EVENTS" &&

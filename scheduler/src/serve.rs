@@ -47,7 +47,14 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<
     let mut api = tokio::spawn(serve_api(shared.clone(), listeners.api, stop.clone()));
     let mut web = tokio::spawn(serve_http(shared.clone(), listeners.http, stop.clone()));
     info!(node_id = shared.config.node_id, listen = %shared.config.listen, "replica is up");
-    leader::run(shared.clone(), effects, stop).await;
+    tokio::select! {
+        () = leader::run(shared.clone(), effects, stop) => {}
+        // A replica that takes part no more must not go on answering: it ends, and comes back from its disk.
+        failure = shared.replica.stopped() => {
+            let failure = failure.unwrap_or_else(|| "it was stopped".to_owned());
+            anyhow::bail!("the replica cannot go on: {failure}");
+        }
+    }
     let drained = async {
         // A face that failed has said so in the log.
         let _ = tokio::join!(&mut api, &mut web);

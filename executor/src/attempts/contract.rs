@@ -34,7 +34,8 @@ pub fn environment(
         ("MESON_RUN_ID", launch.run_id.clone()),
         ("MESON_WORKFLOW", launch.workflow.clone()),
         ("MESON_STEP", launch.step.clone()),
-        ("MESON_ATTEMPT", launch.attempt_id.clone()),
+        ("MESON_ATTEMPT", launch.attempt.to_string()),
+        ("MESON_ATTEMPT_ID", launch.attempt_id.clone()),
         ("MESON_FENCE", launch.fence.to_string()),
         ("MESON_PARAMS", text(dir.params())),
         ("MESON_EVENTS", text(dir.events())),
@@ -76,7 +77,7 @@ mod tests {
         let env = environment(own, vec![], &launch, &dir, "/w");
         assert_eq!(env["PATH"], "/bin");
         assert_eq!(env["TZ"], "CET");
-        assert_eq!((env["MESON_FENCE"].as_str(), env["MESON_ATTEMPT"].as_str()), ("9", "a-1"));
+        assert_eq!((env["MESON_FENCE"].as_str(), env["MESON_ATTEMPT_ID"].as_str()), ("9", "a-1"));
         assert_eq!(env["MESON_EVENTS"], "/d/events.jsonl");
         assert!(!env.contains_key("MESON_TOKEN") && !env.contains_key("RUST_LOG"));
     }

@@ -61,7 +61,7 @@ pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watc
         .arg(SUPERVISE)
         .arg(dir.root())
         .env_clear()
-        .env("MESON_ATTEMPT", attempt_id)
+        .env("MESON_ATTEMPT_ID", attempt_id)
         .stdin(listens)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -112,7 +112,7 @@ pub async fn kill_left_overs(dir: &AttemptDir, attempt_id: &str) {
     let child = record::read(&dir.record()).child;
     let mut empty_looks = 0;
     while empty_looks < EMPTY_LOOKS {
-        let mut left = proc::with_environment("MESON_ATTEMPT", attempt_id);
+        let mut left = proc::with_environment("MESON_ATTEMPT_ID", attempt_id);
         if let Some(child) = child.as_ref().filter(|child| child.is_alive()) {
             left.extend(proc::descendants(child.pid));
             left.push(child.pid);

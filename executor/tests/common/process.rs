@@ -94,7 +94,7 @@ fn spawn(data_dir: &Path, endpoints: &str, flags: &[String]) -> Child {
 
 /// Living processes of an attempt below this data directory: its supervisor and its tree.
 pub fn processes_of(attempt_id: &str, data_dir: &Path) -> Vec<i32> {
-    let mut pids = proc::with_environment("MESON_ATTEMPT", attempt_id);
+    let mut pids = proc::with_environment("MESON_ATTEMPT_ID", attempt_id);
     pids.retain(|pid| {
         let text = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let ours = data_dir.to_string_lossy().into_owned();
