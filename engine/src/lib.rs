@@ -1,8 +1,8 @@
 //! The verbs of Meson: a pure state machine. `apply(state, command) -> (outcome, effects)` is deterministic and total,
 //! without clock, randomness, I/O or hash-order iteration; time, ids and evaluated expressions come in with the command.
 //!
-//! [`command`] lists all that may change the [`state`], [`effect`] all that the outside must then do. [`apply`] has one
-//! small file for each command; what they share moves in `flow`. [`recover`] derives the effects a new leader owes,
+//! [`command`] lists all that may change the [`state`], [`effect`] all that the outside must then do. [`mod@apply`] has one
+//! small file for each command; what they share moves in `flow`. [`mod@recover`] derives the effects a new leader owes,
 //! [`invariant`] says what must always hold, [`snapshot`] and [`archive`] are the forms on disk.
 
 pub mod apply;
