@@ -112,24 +112,33 @@ impl Writer {
     }
 
     fn write_group(&mut self, group: Vec<(Vec<Op>, bool, Done)>) {
-        let sync = group.iter().any(|(_, sync, _)| *sync);
-        let mut answers = Vec::with_capacity(group.len());
-        let mut ops = Vec::new();
-        for (more, _, done) in group {
+        let (mut ops, mut at_once, mut synced) = (Vec::new(), Vec::new(), Vec::new());
+        for (more, sync, done) in group {
             ops.extend(more);
-            answers.push(done);
+            if sync { synced.push(done) } else { at_once.push(done) }
         }
-        if self.failed.is_none() {
-            let written = self.with_trees(|trees| {
-                apply(trees, ops)?;
-                if sync { self.commit(trees) } else { Ok(()) }
-            });
-            if let Err(error) = written {
-                tracing::error!(%error, "writing the log failed; the replica stops");
-                self.failed = Some(error.to_string());
-            }
+        self.attempt(|trees, _| apply(trees, ops));
+        // Who asked for no sync does not wait for that of the others.
+        self.answer(at_once);
+        if !synced.is_empty() {
+            self.attempt(|trees, writer| writer.commit(trees));
+            self.answer(synced);
         }
-        for done in answers {
+    }
+
+    /// Does something to the store, unless it has failed before; the first failure is kept.
+    fn attempt(&mut self, work: impl FnOnce(&Trees, &Self) -> Result<(), StoreError>) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.with_trees(|trees| work(trees, self)) {
+            tracing::error!(%error, "writing the log failed; the replica stops");
+            self.failed = Some(error.to_string());
+        }
+    }
+
+    fn answer(&self, waiting: Vec<Done>) {
+        for done in waiting {
             let answer = match &self.failed {
                 None => Ok(()),
                 Some(reason) => Err(StoreError::Failed(reason.clone())),
