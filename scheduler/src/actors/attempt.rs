@@ -6,7 +6,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::command::AttemptLost;
 use meson_engine::ids::{AttemptId, NodeNo, RunNo};
 use meson_engine::record::{Attempt, Failure};
-use meson_engine::status::FailureClass;
+use meson_engine::status::{FailureClass, KillCause};
 use meson_proto::v1;
 use tracing::warn;
 
@@ -58,6 +58,13 @@ impl AttemptActor {
     /// The attempt's number.
     pub fn number(&self) -> u32 {
         self.attempt.number
+    }
+
+    fn is_killed(&self) -> bool {
+        let state = self.shared.published.state();
+        let node = state.runs.get(&self.run).and_then(|run| run.nodes.get(&self.node));
+        let attempt = node.and_then(|node| node.attempt.as_ref());
+        attempt.is_some_and(|attempt| attempt.kill() != KillCause::No)
     }
 
     fn deliver(&self) {
@@ -116,6 +123,10 @@ impl Actor for AttemptActor {
 impl Handler<Launch> for AttemptActor {
     type Result = ();
     fn handle(&mut self, _: Launch, ctx: &mut Self::Context) {
+        // An attempt that is to end is not started only to be killed: an executor that lacks it says so when told to.
+        if self.is_killed() {
+            return;
+        }
         if self.launch.is_some() {
             return self.deliver();
         }
