@@ -153,7 +153,7 @@ async fn nodes(client: &Client, request: ListNodesRequest, output: Output) -> Re
 pub fn note(node: &Node) -> String {
     if let Some(failure) = &node.failure {
         let line = failure.message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(&failure.reason);
-        return line.trim().to_owned();
+        return show::words(line.trim());
     }
     if !node.waiting_reason.is_empty() {
         return node.waiting_reason.clone();
@@ -162,8 +162,8 @@ pub fn note(node: &Node) -> String {
         return format!("{}/{} done", node.children_done, node.children_total);
     }
     match node.percent {
-        Some(percent) => format!("{percent:.0}% {}", node.message).trim().to_owned(),
-        None => node.message.clone(),
+        Some(percent) => format!("{percent:.0}% {}", show::words(&node.message)).trim().to_owned(),
+        None => show::words(&node.message),
     }
 }
 
@@ -199,7 +199,7 @@ fn print(run: &Run, output: Output) {
         println!("outputs   {}", run.outputs_json);
     }
     if let Some(failure) = &run.failure {
-        println!("failure   {}: {}", failure.reason, failure.message);
+        println!("failure   {}: {}", failure.reason, show::words(&failure.message));
     }
 }
 

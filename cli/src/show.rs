@@ -78,6 +78,11 @@ pub fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{amount:.1} {}", units[unit]) }
 }
 
+/// Words of a step without the control characters in them, which could redraw the reader's terminal.
+pub fn words(text: &str) -> String {
+    text.trim_end().chars().filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t')).collect()
+}
+
 /// Prints rows under headings.
 pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();
@@ -102,6 +107,11 @@ mod tests {
         }
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(3 << 29), "1.5 GiB");
+    }
+
+    #[test]
+    fn words_of_steps_cannot_steer_the_terminal() {
+        assert_eq!(words("a\u{1b}[31mred\u{7}\n\tb\r\n"), "a[31mred\n\tb");
     }
 
     #[test]

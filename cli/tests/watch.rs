@@ -13,7 +13,7 @@ fn failed(path: &str) -> Node {
     let failure = Failure {
         class: FailureClass::User.into(),
         reason: "exit_status".to_owned(),
-        message: "Traceback\nValueError: no rows\n".to_owned(),
+        message: "Traceback\nValueError: \u{7}no \rrows\n".to_owned(),
     };
     Node { failure: Some(failure), ..node(path, NodeStatus::Failed) }
 }
@@ -70,7 +70,6 @@ run 1-run failed in 1m05s
   artifact model of load: /models/1
   exit_status: Traceback
 ValueError: no rows
-
   ✗ train: ValueError: no rows
     mesonctl logs 1-run train
 ";

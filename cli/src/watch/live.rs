@@ -68,7 +68,8 @@ impl Live {
     }
 
     fn add(&mut self, node: &Node) {
-        let bar = self.screen.insert_before(&self.more, ProgressBar::new(100));
+        let bar = ProgressBar::new(100).with_style(style("  {prefix:32!} {msg}"));
+        let bar = self.screen.insert_before(&self.more, bar);
         bar.set_prefix(node.path.clone());
         self.lines.insert(node.path.clone(), bar);
         self.update(node);
@@ -84,7 +85,7 @@ impl Live {
             show_percent(bar, node.percent);
         }
         bar.set_message(if node.waiting_reason.is_empty() {
-            node.message.clone()
+            show::words(&node.message)
         } else {
             node.waiting_reason.clone()
         });
@@ -150,7 +151,7 @@ impl View for Live {
     fn progress(&mut self, progress: &Progress) {
         if let Some(bar) = self.lines.get(&progress.path) {
             show_percent(bar, progress.percent);
-            bar.set_message(progress.message.clone());
+            bar.set_message(show::words(&progress.message));
         }
     }
 

@@ -112,7 +112,7 @@ async fn summary(client: &Client, run: &Run) -> Result<()> {
         }
     }
     if let Some(failure) = &run.failure {
-        println!("  {}: {}", failure.reason, failure.message);
+        println!("  {}: {}", failure.reason, show::words(&failure.message));
     }
     for node in listed(client, run, NodeStatus::Failed).await? {
         println!("  ✗ {}: {}", node.path, runs::note(&node));

@@ -37,9 +37,10 @@ impl View for Plain {
     }
 
     fn progress(&mut self, progress: &Progress) {
+        let said = show::words(&progress.message);
         match progress.percent {
-            Some(percent) => println!("  {} {percent:.0}% {}", progress.path, progress.message),
-            None => println!("  {} {}", progress.path, progress.message),
+            Some(percent) => println!("  {} {percent:.0}% {said}", progress.path),
+            None => println!("  {} {said}", progress.path),
         }
     }
 
