@@ -47,7 +47,8 @@ doc:
 	@RUSTDOCFLAGS="-D warnings" $(STAGE) "documentation" $(CARGO) doc --workspace --no-deps --locked
 
 tidy:
-	@$(STAGE) "style, arrows and contracts" $(CARGO) test -p meson-tests --locked
+	@$(STAGE) "style, arrows and contracts" $(CARGO) test -p meson-tests --locked \
+		--test arrows --test tidy --test contracts --test docs
 
 test-setup:
 	@$(STAGE) "setup for the tests" scripts/setup test

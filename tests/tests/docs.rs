@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use meson_tests::{Findings, TrackedFile, root, tracked_files};
+use meson_tests::{Findings, TrackedFile, output_of, root, tracked_files};
 use meson_workflow::Definition;
 
 #[test]
@@ -37,15 +37,14 @@ fn workflows_in_the_readme_are_valid() -> anyhow::Result<()> {
 
 #[test]
 fn every_library_has_its_reason() -> anyhow::Result<()> {
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml"))?;
-    let used: BTreeSet<&str> = manifest
-        .lines()
-        .skip_while(|line| *line != "[workspace.dependencies]")
-        .skip(1)
-        .take_while(|line| !line.starts_with('['))
-        .filter(|line| !line.starts_with('#') && !line.starts_with("meson-"))
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name)
+    let metadata = output_of("cargo", &["metadata", "--format-version", "1", "--no-deps", "--locked"])?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array().context("cargo names no packages")?;
+    let used: BTreeSet<&str> = packages
+        .iter()
+        .flat_map(|package| package["dependencies"].as_array().into_iter().flatten())
+        .filter(|dependency| !dependency["source"].is_null())
+        .filter_map(|dependency| dependency["name"].as_str())
         .collect();
     let page = std::fs::read_to_string(root().join("docs/dependencies.md"))?;
     let explained: BTreeSet<&str> = page
