@@ -100,7 +100,7 @@ pub struct Submit {
     /// A parameter; the value is taken as the parameter's type says: text, or JSON.
     #[arg(short, long = "param", value_name = "NAME=VALUE")]
     pub params: Vec<String>,
-    /// A JSON or YAML file with parameters.
+    /// A file with parameters, a JSON object; -p goes over it.
     #[arg(long, value_name = "FILE")]
     pub params_file: Option<PathBuf>,
     /// The same id gives the same run; made up when not given.

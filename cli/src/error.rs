@@ -10,6 +10,8 @@ use tonic_types::StatusExt as _;
 pub enum Error {
     /// The words of the command, or a file it names, are wrong.
     Usage(String),
+    /// Files have mistakes: a line each, which begins with its place as editors understand it.
+    Mistakes(String),
     /// The cluster refused.
     Refused(Box<Status>),
     /// No replica answered in time.
@@ -25,7 +27,7 @@ impl Error {
     /// 2 for usage and refusals, 3 when nobody answers.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) | Error::Refused(_) => 2,
+            Error::Usage(_) | Error::Mistakes(_) | Error::Refused(_) => 2,
             Error::Unreachable(_) => 3,
         }
     }
@@ -43,7 +45,7 @@ impl From<Status> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Usage(message) => write!(f, "{message}"),
+            Error::Usage(message) | Error::Mistakes(message) => write!(f, "{message}"),
             Error::Unreachable(message) => {
                 write!(f, "the cluster cannot be reached: {message}\n  is it running? see --endpoints")
             }

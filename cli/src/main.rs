@@ -67,7 +67,10 @@ fn end_with_the_reader() {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    eprintln!("mesonctl: {error}");
+    match error {
+        Error::Mistakes(lines) => eprintln!("{lines}"),
+        error => eprintln!("mesonctl: {error}"),
+    }
     ExitCode::from(error.exit_code())
 }
 

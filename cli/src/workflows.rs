@@ -19,7 +19,13 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub fn validate(files: &[PathBuf], output: Output) -> Result {
     let mut wrong = Vec::new();
     for file in files {
-        let text = read_text(file)?;
+        let text = match read_text(file) {
+            Ok(text) => text,
+            Err(error) => {
+                wrong.push(error.to_string());
+                continue;
+            }
+        };
         let checked = Definition::from_yaml(&text);
         match (output, &checked) {
             (Output::Table, Ok(definition)) => {
@@ -43,7 +49,7 @@ pub fn validate(files: &[PathBuf], output: Output) -> Result {
             wrong.push(located(file, &problems));
         }
     }
-    if wrong.is_empty() { Ok(Exit::Succeeded) } else { Err(Error::usage(wrong.join("\n"))) }
+    if wrong.is_empty() { Ok(Exit::Succeeded) } else { Err(Error::Mistakes(wrong.join("\n"))) }
 }
 
 fn list(problems: &Problems) -> Vec<serde_json::Value> {
@@ -83,7 +89,7 @@ pub fn read_text(file: &Path) -> Result<String> {
 pub fn read(file: &Path) -> Result<(Definition, String)> {
     let text = read_text(file)?;
     let definition =
-        Definition::from_yaml(&text).map_err(|problems| Error::usage(located(file, &problems)))?;
+        Definition::from_yaml(&text).map_err(|problems| Error::Mistakes(located(file, &problems)))?;
     Ok((definition, text))
 }
 

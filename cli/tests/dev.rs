@@ -71,3 +71,23 @@ async fn programs_that_are_not_there_are_named() {
     assert_eq!(ended.code, 2);
     assert!(ended.err.contains("/nowhere/meson-scheduler is not there"), "{}", ended.err);
 }
+
+#[tokio::test]
+async fn an_interrupted_command_has_not_succeeded() {
+    let (_fake, port) = leader();
+    let (data, port) = (folder("dev"), port.to_string());
+    let data_dir = data.to_str().expect("the path is text");
+    let fixed = ["dev", "--replicas", "1", "--executors", "0", "--data-dir", data_dir, "--port", &port];
+    let mut command = command(&[&fixed[..], &["--exec", "echo started; exec sleep 60"]].concat());
+    command.env("MESON_BIN_DIR", programs("while :; do sleep 0.05; done"));
+    command.stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let mut said = [0; 8];
+    let mut out = child.stdout.take().expect("it is piped");
+    tokio::io::AsyncReadExt::read_exact(&mut out, &mut said).await.expect("the command runs");
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
+        .expect("it is ours");
+    let status = child.wait().await.expect("it ends");
+    assert_eq!(status.code(), Some(143), "as a program that SIGTERM ended");
+}

@@ -142,6 +142,17 @@ async fn validation_needs_no_cluster() {
 }
 
 #[tokio::test]
+async fn problems_begin_with_their_place_and_a_missing_file_hides_none() {
+    let wrong = file("wrong.yaml", "name: x\nnodes: [{ id: a, kin: noop }]\n");
+    let other = file("other.yaml", "name: x\nnodes: [{ id: a, kin: noop }]\n");
+    let ended = alone(&["validate", &wrong, "no-such-file.yaml", &other]).await;
+    assert_eq!(ended.code, 2);
+    let begins = |path: &str| ended.err.lines().any(|line| line.starts_with(&format!("{path}:2:")));
+    assert!(begins(&wrong) && begins(&other), "{}", ended.err);
+    assert!(ended.err.contains("no-such-file.yaml: "), "{}", ended.err);
+}
+
+#[tokio::test]
 async fn schema_and_completions_are_printed() {
     assert!(alone(&["schema"]).await.json()["$defs"].is_object());
     for shell in ["bash", "zsh", "fish"] {

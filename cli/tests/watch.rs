@@ -154,3 +154,15 @@ async fn a_run_that_is_not_there_is_refused() {
     let ended = against(&[&fake.address], &["runs", "watch", "1-x"]).await;
     assert_eq!((ended.code, ended.err.as_str()), (2, "mesonctl: there is no run `1-x`\n"));
 }
+
+#[tokio::test]
+async fn the_exit_code_is_the_runs_even_without_a_summary() {
+    for (status, code) in [(RunStatus::Succeeded, 0), (RunStatus::Failed, 1)] {
+        let fake = Fake::start();
+        fake.script.watch_run.then(Ok(vec![Ok(update(9, Update::Run(run(status))))]));
+        fake.script.list_nodes.then(Err(Status::not_found("the nodes were archived")));
+        let ended = against(&[&fake.address], &["runs", "watch", "1-run"]).await;
+        assert_eq!(ended.code, code, "{}", ended.err);
+        assert!(ended.err.contains("the nodes were archived"), "{}", ended.err);
+    }
+}

@@ -30,12 +30,17 @@ pub async fn run(options: Dev) -> Result {
     let work = work(&options, &mut children);
     let result = tokio::select! {
         result = work => result,
-        _ = terminate.recv() => Ok(Exit::Succeeded),
-        _ = interrupt.recv() => Ok(Exit::Succeeded),
+        _ = terminate.recv() => Ok(stopped(&options, 143)),
+        _ = interrupt.recv() => Ok(stopped(&options, 130)),
     };
     eprintln!("dev: stopping");
     child::stop_all(children).await;
     result
+}
+
+/// Being stopped is the usual end, but a command of `--exec` has not done its work then.
+fn stopped(options: &Dev, status: u8) -> Exit {
+    if options.exec.is_some() { Exit::Status(status) } else { Exit::Succeeded }
 }
 
 async fn work(options: &Dev, children: &mut [Child]) -> Result {
