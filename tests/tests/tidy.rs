@@ -326,7 +326,7 @@ mod own_tests {
     #[test]
     fn a_path_is_found_where_it_begins() {
         assert!(starts_a_path("cd /home/ann", "/home/"));
-        assert!(starts_a_path("path=\"/work/main\"", "/work/"));
+        assert!(starts_a_path("path=\"/work/app\"", "/work/"));
         assert!(!starts_a_path("hdfs://name/work/x", "/work/"));
         assert!(!starts_a_path("./work/x", "/work/"));
         assert!(!starts_a_path("$HOME/work/x", "/work/"));

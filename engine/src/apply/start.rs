@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use imbl::OrdMap;
 use meson_workflow::definition::Subworkflow;
 
 use super::{Out, Result};
+use crate::archive::{self, RunRecord};
 use crate::command::Start;
 use crate::effect::Effect;
 use crate::ids::ROOT;
@@ -67,16 +67,7 @@ fn new_run(no: u64, now_ms: u64, pins: Vec<String>, command: Start) -> Run {
         started_ms: now_ms,
     };
     let head = RunHead { status: RunStatus::Running as i32, next_node: 1, ..RunHead::default() };
-    Run {
-        info: Arc::new(info),
-        head,
-        nodes: OrdMap::new(),
-        scopes: OrdMap::new(),
-        items: OrdMap::new(),
-        signals: OrdMap::new(),
-        waits: OrdMap::new(),
-        changed: OrdMap::new(),
-    }
+    archive::open(RunRecord { info, head })
 }
 
 /// Remembers the request, and forgets the oldest ones beyond the bound.
