@@ -144,7 +144,8 @@ impl Config {
             figment = figment.merge(Toml::file_exact(file));
         }
         let known = figment.clone().extract::<figment::value::Dict>().unwrap_or_default();
-        let env = Env::prefixed("MESON_").filter(move |name| known.contains_key(name.as_str()));
+        let env =
+            Env::prefixed("MESON_").filter(move |name| known.contains_key(&name.as_str().to_lowercase()));
         let config: Config =
             figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?;
         config.check()?;
