@@ -3,6 +3,7 @@
 
 mod client;
 mod cluster;
+mod steer;
 mod wait;
 
 pub use client::Client;
