@@ -63,11 +63,6 @@ pub fn mark(file: &Path, word: &str) -> String {
     format!("echo {word} >> {}", file.display())
 }
 
-/// A command that ends once the file is there, for a test that decides when a step does.
-pub fn until_there(file: &Path) -> String {
-    format!("until test -e {}; do sleep 0.02; done", file.display())
-}
-
 /// Lines of a file, none when it is not there.
 pub fn marks(file: &Path) -> Vec<String> {
     std::fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()

@@ -1,4 +1,5 @@
-//! From our errors to gRPC statuses with google.rpc details.
+//! From our errors to gRPC statuses with google.rpc details. All that travels in HTTP/2 trailers, of which many clients
+//! take no more than 8 KiB: whoever gets more drops the connection. So texts are cut here, whatever they came from.
 
 use std::time::Duration;
 
@@ -16,25 +17,56 @@ const DOMAIN: &str = "meson";
 /// After what time trying again makes sense.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Longest texts, in bytes. The message travels twice, once with up to three bytes for each of its own, and all field
+/// violations together once, with four for three.
+const MESSAGE_BYTES_MAX: usize = 1_000;
+const VIOLATIONS_BYTES_MAX: usize = 2_000;
+const FIELD_BYTES_MAX: usize = 256;
+
+/// The text, or its beginning.
+fn cut(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(bytes_max)])
+}
+
 /// An invalid field, with what is wrong and the remedy.
 pub fn invalid(field: &str, message: impl Into<String>) -> Status {
-    let message = message.into();
+    let message = cut(&message.into(), MESSAGE_BYTES_MAX);
     let details = ErrorDetails::with_bad_request_violation(field, message.clone());
     Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
 }
 
-/// Problems of a definition or of parameters, one field violation each.
+/// Problems of a definition or of parameters, one field violation each; where there are many, the first ones and how
+/// many more there are.
 pub fn problems(prefix: &str, problems: &Problems) -> Status {
     let mut details = ErrorDetails::new();
-    for problem in problems.iter() {
-        details.add_bad_request_violation(format!("{prefix}{}", problem.path), problem.to_string());
+    let mut left = VIOLATIONS_BYTES_MAX;
+    for (shown, problem) in problems.iter().enumerate() {
+        let field = match problem.path.as_str() {
+            "" => prefix.to_owned(),
+            path => cut(&format!("{prefix}.{path}"), FIELD_BYTES_MAX),
+        };
+        let description = cut(&problem.to_string(), MESSAGE_BYTES_MAX);
+        match left.checked_sub(field.len() + description.len()) {
+            Some(rest) => left = rest,
+            None => {
+                let more = format!("there are {} more problems: mend these first", problems.len() - shown);
+                details.add_bad_request_violation(prefix, more);
+                break;
+            }
+        }
+        details.add_bad_request_violation(field, description);
     }
-    Status::with_error_details(Code::InvalidArgument, problems.to_string(), details)
+    let message = cut(&problems.to_string(), MESSAGE_BYTES_MAX);
+    Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
 /// Nothing of this name.
 pub fn not_found(what: &str, name: &str, hint: &str) -> Status {
-    let details = ErrorDetails::with_resource_info(what, name, "", hint);
+    let (name, hint) = (cut(name, FIELD_BYTES_MAX), cut(hint, FIELD_BYTES_MAX));
+    let details = ErrorDetails::with_resource_info(what, &name, "", &hint);
     let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
     Status::with_error_details(Code::NotFound, format!("there is no {what} `{name}`{hint}"), details)
 }
@@ -76,5 +108,5 @@ fn refused(refusal: &Refusal) -> Status {
         RefusalKind::Unreadable | RefusalKind::Unspecified => (Code::Internal, "UNREADABLE"),
     };
     let details = ErrorDetails::with_error_info(reason, DOMAIN, []);
-    Status::with_error_details(code, refusal.message.clone(), details)
+    Status::with_error_details(code, cut(&refusal.message, MESSAGE_BYTES_MAX), details)
 }

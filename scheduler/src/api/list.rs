@@ -29,6 +29,9 @@ pub async fn runs(
     request: &ListRunsRequest,
 ) -> Result<ListRunsResponse, Status> {
     let size = page(request.page_size, RUNS_PAGE)?;
+    if !request.page_token.is_empty() && request.page_token.parse::<meson_workflow::RunId>().is_err() {
+        return Err(foreign_token());
+    }
     let mut listing =
         Listing { runs: Vec::new(), size, examined: 0, last: request.page_token.clone(), full: false };
     let mut archived: Vec<Record> = Vec::new();
@@ -56,6 +59,11 @@ pub async fn runs(
         }
     }
     Ok(listing.more())
+}
+
+/// The status for a page token that no answer of ours had.
+pub(super) fn foreign_token() -> Status {
+    errors::invalid("page_token", "not one of a former answer")
 }
 
 /// The newest run of the working state with an id below this one.
@@ -110,7 +118,7 @@ pub fn nodes(shared: &Shared, run: &Record, request: &ListNodesRequest) -> Resul
     let size = page(request.page_size, NODES_PAGE)?;
     let after: u32 = match request.page_token.as_str() {
         "" => 0,
-        token => token.parse().map_err(|_| errors::invalid("page_token", "not one of a former answer"))?,
+        token => token.parse().map_err(|_| foreign_token())?,
     };
     let state = shared.published.state();
     let mut nodes = Vec::new();

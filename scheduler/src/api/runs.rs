@@ -35,6 +35,9 @@ const LABELS_MAX: usize = 32;
 const PARAMS_BYTES_MAX: usize = 256 << 10;
 const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 
+/// Longest reason of a cancel, in bytes: as long as any failure's message.
+const REASON_BYTES_MAX: usize = meson_engine::limits::MESSAGE_BYTES_MAX;
+
 /// The service. Cheap to clone.
 #[derive(Clone)]
 pub struct Runs {
@@ -123,6 +126,11 @@ impl RunService for Runs {
     }
 
     async fn cancel_run(&self, request: Request<CancelRunRequest>) -> Answer<CancelRunResponse> {
+        let length = request.get_ref().reason.len();
+        if length > REASON_BYTES_MAX {
+            let message = format!("{length} bytes; {REASON_BYTES_MAX} are allowed");
+            return Err(errors::invalid("reason", message));
+        }
         pass_on!(self.gate, Client, cancel_run, request);
         let CancelRunRequest { run_id, reason } = request.into_inner();
         let run = self.steer(&run_id, Cancel { run_id: run_id.clone(), reason }.into()).await?;
@@ -170,11 +178,7 @@ impl Runs {
         if let Some(run) = self.history.run(run_id).await? {
             return Ok(run);
         }
-        let hint = match run_id.parse::<meson_workflow::RunId>() {
-            Ok(_) => String::new(),
-            Err(error) => error.to_string(),
-        };
-        Err(errors::not_found("run", run_id, &hint))
+        Err(no_run(run_id))
     }
 
     fn start_command(&self, request: StartRunRequest, params: Map<String, Value>) -> Result<Start, Status> {
@@ -185,7 +189,7 @@ impl Runs {
             .map_err(|error| Status::internal(format!("the definition cannot be read: {error}")))?;
         let digest = digest(&request, &params);
         let bound = meson_workflow::bind_params(&definition, params)
-            .map_err(|problems| errors::problems("params_json.", &problems))?;
+            .map_err(|problems| errors::problems("params_json", &problems))?;
         let ulid = ulid::Ulid::generate().to_string();
         let group = u32::try_from(self.shared.config.group_id).unwrap_or_default();
         let run_id =
@@ -203,6 +207,9 @@ impl Runs {
 
     /// Proposes a command about a run and returns the run as it then is.
     async fn steer(&self, run_id: &str, command: Command) -> Result<Run, Status> {
+        if run_id.parse::<meson_workflow::RunId>().is_err() {
+            return Err(no_run(run_id));
+        }
         let cancel = matches!(command, Command::Cancel(_));
         match self.shared.proposer.propose(command).await {
             Ok(_) => Ok(convert::run(&*self.record(run_id).await?)),
@@ -219,6 +226,14 @@ impl Runs {
             Err(error) => Err(errors::propose(&error)),
         }
     }
+}
+
+fn no_run(run_id: &str) -> Status {
+    let hint = match run_id.parse::<meson_workflow::RunId>() {
+        Ok(_) => "",
+        Err(_) => "a run's id looks like `g0-01jd2k3m4n5p6q7r8s9t0v1w2x`",
+    };
+    errors::not_found("run", run_id, hint)
 }
 
 /// What the client asked for, so that a repeated request can be told from another under the same id. The version counts

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::gate::{Gate, pass_on};
-use super::{convert, errors};
+use super::{convert, errors, list};
 use crate::shared::Shared;
 
 /// Versions shown with a workflow.
@@ -46,7 +46,7 @@ impl WorkflowService for Workflows {
         request: Request<RegisterWorkflowRequest>,
     ) -> Result<Response<RegisterWorkflowResponse>, Status> {
         let definition = parse(&request.get_ref().definition)
-            .map_err(|problems| errors::problems("definition.", &problems))?;
+            .map_err(|problems| errors::problems("definition", &problems))?;
         pass_on!(self.gate, Client, register_workflow, request);
         let hash = definition.content_hash().as_str().to_owned();
         let command = Register { definition: definition.canonical_json(), hash: hash.clone() };
@@ -99,6 +99,9 @@ impl WorkflowService for Workflows {
         self.gate.barrier().await?;
         let ListWorkflowsRequest { page_size, page_token } = request.into_inner();
         let size = page(page_size, PAGE)?;
+        if !page_token.is_empty() && !meson_workflow::ids::is_workflow_name(&page_token) {
+            return Err(list::foreign_token());
+        }
         let state = self.shared.published.state();
         let after = state.workflows.iter().filter(|(name, _)| **name > page_token);
         let mut workflows: Vec<Workflow> = after

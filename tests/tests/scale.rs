@@ -108,7 +108,7 @@ async fn ten_thousand_items() -> anyhow::Result<()> {
     let request = ListRunsRequest { workflow: "wide".into(), ..Default::default() };
     let listed =
         client.runs(request, |mut runs, request| async move { runs.list_runs(request).await }).await?.runs;
-    assert_eq!(listed, [ended.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&ended));
 
     for page_size in [1_000, 777] {
         let nodes = pages(&client, &run_id, page_size).await?;
