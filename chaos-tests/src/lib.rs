@@ -3,6 +3,7 @@
 
 mod client;
 mod cluster;
+pub mod history;
 mod steer;
 mod wait;
 
