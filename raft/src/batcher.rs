@@ -174,6 +174,12 @@ impl Batcher {
             answer_all(items, &Err(ProposeError::Stopped));
             return;
         };
+        #[cfg(feature = "sim")]
+        if crate::sim::is_planted(crate::sim::Bug::AckBeforeCommit) {
+            let count = items.iter().map(|item| item.commands.len()).sum();
+            answer_all(items, &Ok(vec![Bytes::new(); count]));
+            return;
+        }
         let (role, limits) = (self.role.clone(), self.limits);
         tokio::spawn(async move {
             let answer = outcome(answer, &written, role, term, limits).await;

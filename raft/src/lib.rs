@@ -8,10 +8,12 @@
 mod acks;
 mod archive;
 mod batcher;
+mod blocking;
 mod codec;
 mod config;
 mod disk;
 mod error;
+mod grpc;
 mod log_store;
 mod machine;
 mod network;
@@ -19,6 +21,9 @@ mod reads;
 mod replica;
 mod role;
 mod service;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 mod snapshot;
 mod state_machine;
 mod status;
@@ -28,6 +33,8 @@ mod tail;
 mod types;
 
 pub use archive::{Archive, Records};
+#[doc(hidden)]
+pub use blocking::blocking;
 pub use config::{Config, Member};
 pub use error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
 pub use replica::Replica;

@@ -101,7 +101,7 @@ impl LogStore {
             return Ok(found);
         }
         let disk = self.inner.disk.clone();
-        let reading = tokio::task::spawn_blocking(move || read_range(&disk, from, to, bytes_max));
+        let reading = crate::blocking(move || read_range(&disk, from, to, bytes_max));
         reading.await.map_err(|_| StoreError::Closed)?
     }
 }

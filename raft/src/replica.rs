@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
 use openraft::error::{ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{LogIdOptionExt, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::acks::Acks;
 use crate::archive::Archive;
@@ -19,7 +20,8 @@ use crate::disk::{Disk, Op, Tree};
 use crate::error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
-use crate::network::Network;
+use crate::grpc::Grpc;
+use crate::network::{Network, Transport};
 use crate::reads::Reads;
 use crate::role::{Role, RoleKind, publish};
 use crate::service::Service;
@@ -66,12 +68,37 @@ struct Opened {
 impl Replica {
     /// Opens the files, restores the state machine from snapshot and log, and takes part in the group.
     pub async fn open(config: Config, state_machine: impl StateMachine) -> Result<Replica, OpenError> {
+        let (directory, cache_bytes) = (config.data_dir.join("store"), config.cache_bytes);
+        let transport = Arc::new(Grpc::new(&config));
+        let disk = move || Disk::open(&directory, cache_bytes);
+        Self::open_with(config, state_machine, disk, transport).await
+    }
+
+    /// Opens a replica whose disk and network are simulated; snapshots are files all the same.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub async fn open_simulated(
+        config: Config,
+        state_machine: impl StateMachine,
+        memory: &crate::sim::Memory,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Replica, OpenError> {
+        let disk = Disk::simulated(memory);
+        Self::open_with(config, state_machine, move || Ok(disk), transport).await
+    }
+
+    async fn open_with(
+        config: Config,
+        state_machine: impl StateMachine,
+        disk: impl FnOnce() -> Result<Disk, StoreError> + Send + 'static,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Replica, OpenError> {
         let library_config = library_config(&config)?;
         let files = config.clone();
-        let opening = tokio::task::spawn_blocking(move || open_files(&files, state_machine));
+        let opening = crate::blocking(move || open_files(disk()?, &files, state_machine));
         let opened = opening.await.map_err(|error| OpenError::Consensus(error.to_string()))??;
         let acks = Acks::default();
-        let network = Network::new(&config, acks.clone());
+        let network = Network::new(&config, acks.clone(), transport);
         let started =
             Raft::new(config.node_id, Arc::new(library_config), network, opened.log.clone(), opened.machine);
         let raft = match started.await {
@@ -131,6 +158,10 @@ impl Replica {
     /// Returns once this replica is known to have led after the call, with all applied that was committed then:
     /// what is read from the state afterwards is current.
     pub async fn read_barrier(&self) -> Result<(), ReadError> {
+        #[cfg(feature = "sim")]
+        if crate::sim::is_planted(crate::sim::Bug::ReadWithoutBarrier) {
+            return Ok(());
+        }
         self.inner.reads.barrier().await
     }
 
@@ -233,14 +264,16 @@ impl Replica {
 
     /// The service to serve on the raft port.
     pub fn service(&self) -> RaftServiceServer<impl RaftService> {
-        let service = Service {
-            group_id: self.inner.config.group_id,
-            node_id: self.inner.config.node_id,
-            raft: self.inner.raft.clone(),
-            snapshots: self.inner.snapshots.clone(),
-        };
         let limit = self.inner.config.message_bytes_max();
-        RaftServiceServer::new(service).max_decoding_message_size(limit).max_encoding_message_size(limit)
+        let service = RaftServiceServer::new(self.inner.service());
+        service.max_decoding_message_size(limit).max_encoding_message_size(limit)
+    }
+
+    /// The same, without gRPC around it.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub fn simulated_server(&self) -> crate::sim::Server {
+        crate::sim::Server(self.inner.service())
     }
 
     /// Stops taking part, makes everything durable and closes the files. May be called more than once.
@@ -253,8 +286,19 @@ impl Replica {
     }
 }
 
+impl Inner {
+    fn service(&self) -> Service {
+        Service {
+            group_id: self.config.group_id,
+            node_id: self.config.node_id,
+            raft: self.raft.clone(),
+            snapshots: self.snapshots.clone(),
+        }
+    }
+}
+
 async fn close(disk: Disk) {
-    if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
+    if let Err(error) = crate::blocking(move || disk.close()).await {
         tracing::error!(%error, "closing the log failed");
     }
 }
@@ -293,8 +337,11 @@ fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
 }
 
 /// Blocks.
-fn open_files(config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
-    let disk = Disk::open(&config.data_dir.join("store"), config.cache_bytes)?;
+fn open_files(
+    disk: Disk,
+    config: &Config,
+    state_machine: impl StateMachine,
+) -> Result<Opened, OpenError> {
     let opened = open_in(disk.clone(), config, state_machine);
     if opened.is_err() {
         // Whoever tries again finds the store unlocked.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
 use meson_proto::raft::v1::raft_service_server::RaftService;
 use meson_proto::raft::v1::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
@@ -49,12 +50,21 @@ impl Service {
     async fn receive(
         &self,
         header: &SnapshotHeader,
-        mut chunks: Streaming<InstallSnapshotRequest>,
+        mut chunks: impl Stream<Item = Result<InstallSnapshotRequest, Status>> + Unpin,
     ) -> Result<(SnapshotMeta, SnapshotFile), Status> {
-        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+        #[cfg(feature = "sim")]
+        if crate::sim::is_active() {
+            // On a single thread all chunks come first, and are written then.
+            let messages: Vec<_> = chunks.try_collect().await?;
+            let mut chunks = messages.into_iter().map(|message| message.chunk);
+            return store(&self.snapshots, header, || chunks.next()).map_err(lost);
+        }
+        let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
         let (snapshots, expected) = (self.snapshots.clone(), header.clone());
-        let writing = tokio::task::spawn_blocking(move || store(&snapshots, &expected, receiver));
-        while let Some(message) = chunks.message().await? {
+        let writing = tokio::task::spawn_blocking(move || {
+            store(&snapshots, &expected, || receiver.blocking_recv())
+        });
+        while let Some(message) = chunks.try_next().await? {
             if sender.send(message.chunk).await.is_err() {
                 // Writing failed; its result tells why.
                 break;
@@ -62,7 +72,7 @@ impl Service {
         }
         drop(sender);
         let stored = writing.await.map_err(|error| Status::internal(error.to_string()))?;
-        stored.map_err(|error| Status::data_loss(error.to_string()))
+        stored.map_err(lost)
     }
 }
 
@@ -99,8 +109,17 @@ impl RaftService for Service {
         &self,
         request: Request<Streaming<InstallSnapshotRequest>>,
     ) -> Result<Response<InstallSnapshotResponse>, Status> {
-        let mut chunks = request.into_inner();
-        let first = chunks.message().await?;
+        self.install(request.into_inner()).await.map(Response::new)
+    }
+}
+
+impl Service {
+    /// Takes in a snapshot: the header, then the chunks.
+    pub(crate) async fn install(
+        &self,
+        mut chunks: impl Stream<Item = Result<InstallSnapshotRequest, Status>> + Unpin + Send,
+    ) -> Result<InstallSnapshotResponse, Status> {
+        let first = chunks.try_next().await?;
         let header = first.and_then(|message| message.header);
         let header = header.ok_or_else(|| Status::invalid_argument("the first message carries no header"))?;
         self.check_group(header.group_id)?;
@@ -128,7 +147,7 @@ impl RaftService for Service {
 fn store(
     snapshots: &Snapshots,
     header: &SnapshotHeader,
-    chunks: mpsc::Receiver<Bytes>,
+    chunks: impl FnMut() -> Option<Bytes>,
 ) -> Result<(SnapshotMeta, SnapshotFile), StoreError> {
     let (path, file) = snapshots.create()?;
     let stored = fill(&path, file, header.size_bytes, chunks).and_then(|()| snapshots.verify(&path));
@@ -149,13 +168,13 @@ fn fill(
     path: &Path,
     mut file: std::fs::File,
     size: u64,
-    mut chunks: mpsc::Receiver<Bytes>,
+    mut chunks: impl FnMut() -> Option<Bytes>,
 ) -> Result<(), StoreError> {
     use std::io::Write as _;
 
     let io = |error| StoreError::io(path.display().to_string(), error);
     let mut received = 0;
-    while let Some(chunk) = chunks.blocking_recv() {
+    while let Some(chunk) = chunks() {
         received += chunk.len() as u64;
         file.write_all(&chunk).map_err(io)?;
     }
@@ -166,9 +185,12 @@ fn fill(
     file.sync_all().map_err(io)
 }
 
-fn answer(vote: Vote) -> Response<InstallSnapshotResponse> {
-    let payload = VoteMessage::from(vote).encode_to_vec().into();
-    Response::new(InstallSnapshotResponse { payload })
+fn answer(vote: Vote) -> InstallSnapshotResponse {
+    InstallSnapshotResponse { payload: VoteMessage::from(vote).encode_to_vec().into() }
+}
+
+fn lost(error: StoreError) -> Status {
+    Status::data_loss(error.to_string())
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {

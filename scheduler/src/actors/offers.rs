@@ -1,11 +1,12 @@
 //! The actor of the offer stream of the local resource manager: matches ready steps with room, commits each placement
 //! before anything is launched, and gives up agents that have been silent for longer than their lease.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::State;
 use meson_engine::command::{AgentLost, Command, Place};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Stop;

@@ -2,13 +2,14 @@
 //! heartbeat is acknowledged only after a majority confirmed this leader later than the heartbeat came in; so a deposed
 //! leader cannot prolong a lease that its successor believes ended (P3). A report is acknowledged only after commit.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::command::{Event, Report};
 use meson_engine::record::{Artifact, Failure};
 use meson_engine::status::FailureClass;
 use meson_proto::v1::{self, session_request, session_response};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Stop;
