@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use meson_proto::raft::v1::raft_service_client::RaftServiceClient;
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotResponse, RequestVoteRequest, RequestVoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotResponse, RequestVoteRequest,
+    RequestVoteResponse,
 };
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};

@@ -18,9 +18,9 @@ use crate::batcher::Proposals;
 use crate::config::{Config, Member};
 use crate::disk::{Disk, Op, Tree};
 use crate::error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
+use crate::grpc::Grpc;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
-use crate::grpc::Grpc;
 use crate::network::{Network, Transport};
 use crate::reads::Reads;
 use crate::role::{Role, RoleKind, publish};
@@ -337,11 +337,7 @@ fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
 }
 
 /// Blocks.
-fn open_files(
-    disk: Disk,
-    config: &Config,
-    state_machine: impl StateMachine,
-) -> Result<Opened, OpenError> {
+fn open_files(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
     let opened = open_in(disk.clone(), config, state_machine);
     if opened.is_err() {
         // Whoever tries again finds the store unlocked.

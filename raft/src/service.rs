@@ -61,9 +61,8 @@ impl Service {
         }
         let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
         let (snapshots, expected) = (self.snapshots.clone(), header.clone());
-        let writing = tokio::task::spawn_blocking(move || {
-            store(&snapshots, &expected, || receiver.blocking_recv())
-        });
+        let writing =
+            tokio::task::spawn_blocking(move || store(&snapshots, &expected, || receiver.blocking_recv()));
         while let Some(message) = chunks.try_next().await? {
             if sender.send(message.chunk).await.is_err() {
                 // Writing failed; its result tells why.

@@ -10,7 +10,7 @@ use meson_proto::v1::run_service_server::RunServiceServer;
 use meson_proto::v1::workflow_service_server::WorkflowServiceServer;
 use meson_raft::Replica;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::info;
@@ -25,7 +25,6 @@ use crate::api::workflows::Workflows;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::machine::{Effects, Machine};
-use crate::proposer::Proposer;
 use crate::shared::Shared;
 use crate::{http, leader};
 
@@ -94,17 +93,7 @@ async fn open(config: Config) -> anyhow::Result<(Shared, Effects)> {
     raft.election_max_ms = config.election_max_ms;
     raft.snapshot_every_entries = config.snapshot_every_entries;
     let replica = Replica::open(raft, machine).await.context("opening the data directory")?;
-    let shared = Shared {
-        config: Arc::new(config),
-        published,
-        proposer: Proposer::new(replica.clone(), Clock::start()),
-        replica,
-        sessions: Default::default(),
-        soft: Default::default(),
-        leading: watch::Sender::new(None),
-        reconcile: Arc::new(Notify::new()),
-        arbiter: actix::Arbiter::current(),
-    };
+    let shared = Shared::new(config, published, replica, Clock::start());
     Ok((shared, effects))
 }
 

@@ -64,7 +64,13 @@ async fn serve(
     role: &mut watch::Receiver<Role>,
     stop: &mut watch::Receiver<bool>,
 ) {
-    let still_leads = |role: &Role| role.kind == RoleKind::Leader && role.term == term;
+    let still_leads = |role: &Role| {
+        #[cfg(feature = "sim")]
+        if meson_raft::sim::is_planted(meson_raft::sim::Bug::StaleDispatch) {
+            return true;
+        }
+        role.kind == RoleKind::Leader && role.term == term
+    };
     if !still_leads(&role.borrow()) {
         return;
     }

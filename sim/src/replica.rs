@@ -1,0 +1,168 @@
+//! One replica of the trio: the real log and scheduler on a simulated disk and network; killed and started at will.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use meson_engine::State;
+use meson_raft::sim::Memory;
+use meson_raft::{Applied, Member, Position, Replica, RoleKind, SnapshotView, StateMachine};
+use meson_scheduler::clock::Clock;
+use meson_scheduler::config::Config;
+use meson_scheduler::leader;
+use meson_scheduler::machine::{Machine, Published};
+use meson_scheduler::shared::Shared;
+use tokio::sync::watch;
+
+use crate::network::Wire;
+use crate::world::{Host, REPLICAS, Up, World, fnv};
+
+/// Unix time at the beginning of every simulation.
+const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+
+/// What stays of a replica when its process does not.
+#[derive(Clone)]
+pub struct Machinery {
+    /// Which replica.
+    pub host: Host,
+    /// Its disk.
+    pub disk: Memory,
+    /// Where its snapshots are.
+    pub directory: PathBuf,
+    /// How fast leases end, and how often snapshots are taken.
+    pub settings: Settings,
+    starts: Arc<AtomicU64>,
+    stop: Arc<std::sync::Mutex<Option<watch::Sender<bool>>>>,
+}
+
+/// What differs from seed to seed.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// The executors' lease.
+    pub lease_ms: u64,
+    /// Entries between snapshots.
+    pub snapshot_every: u64,
+}
+
+/// A replica as members know it.
+fn member(host: Host) -> Member {
+    let address = format!("sim:{host}");
+    let (raft_address, api_address) = (address.clone(), address.clone());
+    Member { node_id: host, raft_address, api_address, http_address: address }
+}
+
+impl Machinery {
+    /// A new machine.
+    pub fn new(host: Host, directory: PathBuf, settings: Settings) -> Self {
+        let (starts, stop) = Default::default();
+        Self { host, disk: Memory::default(), directory, settings, starts, stop }
+    }
+
+    /// Starts the replica on what the disk holds.
+    pub async fn start(&self, world: &World) {
+        let incarnation = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
+        let (machine, published, effects) = Machine::new();
+        let watched =
+            Watched { machine, published: published.clone(), world: world.clone(), host: self.host };
+        let mut raft = meson_raft::Config::new(1, self.host, &self.directory);
+        raft.snapshot_every_entries = self.settings.snapshot_every;
+        raft.keep_entries_after_snapshot = 5;
+        let wire = Wire { world: world.clone(), from: self.host, incarnation };
+        let replica = match Replica::open_simulated(raft, watched, &self.disk, Arc::new(wire)).await {
+            Ok(replica) => replica,
+            Err(error) => return world.fail(format!("replica {} does not open: {error}", self.host)),
+        };
+        // Skewed clocks: the state's time must not depend on them.
+        let clock = Clock::at(EPOCH + world.elapsed() + Duration::from_millis(self.host * 700));
+        let shared = Shared::new(self.config(), published, replica.clone(), clock);
+        let up = Up { incarnation, server: replica.simulated_server(), shared: shared.clone() };
+        world.set_up(self.host, up);
+        world.note(format!("replica {} is up", self.host));
+        let (stop, stopping) = watch::channel(false);
+        *self.stop.lock().unwrap() = Some(stop);
+        tokio::task::spawn_local(watch_role(world.clone(), self.host, replica.clone()));
+        tokio::task::spawn_local(watch_end(self.clone(), world.clone(), incarnation, replica.clone()));
+        let founded = replica.initialize(REPLICAS.map(member).to_vec()).await;
+        if let Err(error) = founded {
+            world.note(format!("replica {} cannot initialize: {error}", self.host));
+        }
+        tokio::task::spawn_local(leader::run(shared, effects, stopping));
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            node_id: self.host,
+            lease_ms: self.settings.lease_ms,
+            lease_margin_ms: 500,
+            heartbeat_ms: 500,
+            kill_grace_ms: 300,
+            ..Config::default()
+        }
+    }
+
+    /// The process is gone from one instant to the next, and with it what the disk had not synced.
+    pub fn kill(&self, world: &World) {
+        let Some(up) = world.take_down(self.host) else { return };
+        let lost = self.disk.cut();
+        world.note(format!("replica {} is killed, {lost} unsynced changes are lost", self.host));
+        // What is left of it can reach neither disk nor network any more; it is swept away.
+        if let Some(stop) = self.stop.lock().unwrap().take() {
+            stop.send_replace(true);
+        }
+        tokio::task::spawn_local(async move { up.shared.replica.shutdown().await });
+    }
+}
+
+/// Notes who leads.
+async fn watch_role(world: World, host: Host, replica: Replica) {
+    let mut roles = replica.role();
+    loop {
+        let role = roles.borrow_and_update().clone();
+        if role.kind == RoleKind::Leader {
+            world.note(format!("replica {host} leads in term {}", role.term));
+            world.history(|history| history.leads(host, role.term));
+        }
+        if roles.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A replica that fails by itself ends its process, as the real one does.
+async fn watch_end(machinery: Machinery, world: World, incarnation: u64, replica: Replica) {
+    let reason = replica.stopped().await;
+    if world.is_up(machinery.host, incarnation) {
+        world.note(format!("replica {} failed: {}", machinery.host, reason.is_some()));
+        machinery.kill(&world);
+    }
+}
+
+/// The scheduler's machine, with a look at what it does.
+struct Watched {
+    machine: Machine,
+    published: Published,
+    world: World,
+    host: Host,
+}
+
+impl StateMachine for Watched {
+    fn apply(&mut self, at: Position, commands: &[Bytes]) -> Applied {
+        let applied = self.machine.apply(at, commands);
+        let digest = commands.iter().fold(0, |digest, command| fnv(digest, command));
+        let state: Arc<State> = self.published.state();
+        self.world.history(|history| history.applied(self.host, at, digest, &state));
+        self.world.note(format!("{} applied {} of term {}: {digest:x}", self.host, at.index, at.term));
+        applied
+    }
+
+    fn snapshot(&self) -> Box<dyn SnapshotView> {
+        self.machine.snapshot()
+    }
+
+    fn restore(&mut self, input: &mut dyn std::io::Read) -> std::io::Result<()> {
+        self.world.note(format!("{} restores a snapshot", self.host));
+        self.machine.restore(input)
+    }
+}
