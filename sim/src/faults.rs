@@ -63,7 +63,7 @@ impl Faults {
             replica.disk.set_sync_ms(1..5);
         }
         // Faults that were under way end by themselves, and start what they had stopped.
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         for replica in &self.replicas {
             if self.world.up(replica.host).is_none() {
                 replica.start(&self.world).await;
@@ -124,7 +124,7 @@ impl Faults {
             .collect();
         self.world.network(|network| network.cut.extend(links.iter().copied()));
         let world = self.world.clone();
-        self.later(300..6_000, async move {
+        self.later(300..4_000, async move {
             world.note(format!("{host} is cut off no more"));
             world.network(|network| network.cut.retain(|link| !links.contains(link)));
         });
@@ -175,6 +175,6 @@ impl Faults {
         } else {
             executor.crash()
         }
-        self.later(50..5_000, async move { executor.boot() });
+        self.later(50..4_000, async move { executor.boot() });
     }
 }

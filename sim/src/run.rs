@@ -39,7 +39,10 @@ pub fn simulate(seed: u64, planted: Option<Bug>) -> Report {
     meson_scheduler::sim::block_on(runtime, async {
         let world = World::new();
         world.note(format!("seed {seed}, planted: {planted:?}"));
-        let directory = tempfile::tempdir().unwrap();
+        // In memory where there is such a place: only snapshots are real files, and their syncs cost real time.
+        let memory = std::path::Path::new("/dev/shm");
+        let directory =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         story(&world, directory.path()).await;
         Report {
             failure: world.failure(),
@@ -66,7 +69,7 @@ async fn story(world: &World, directory: &std::path::Path) {
     let executors: Vec<_> = EXECUTORS.into_iter().map(|host| Executor::start(world, host)).collect();
     let clients = CLIENTS.map(|host| Client { world: world.clone(), host });
     clients[0].register().await;
-    let over = Duration::from_millis(random_in(5_000..15_000));
+    let over = Duration::from_millis(random_in(4_000..10_000));
     let working: Vec<JoinHandle<()>> =
         clients.into_iter().map(|client| tokio::task::spawn_local(client.work(over))).collect();
     let faults = Faults { world: world.clone(), replicas, executors, harm_executors };

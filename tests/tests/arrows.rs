@@ -9,7 +9,7 @@ use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("meson-workflow", &[]),
     ("meson-proto", &[]),
     ("meson-engine", &["meson-workflow"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("meson-executor", &["meson-proto"]),
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
+    ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
     ("meson-bench", &["meson-chaos-tests"]),
     ("meson-tests", &["meson-chaos-tests", "meson-proto", "meson-workflow"]),
 ];
