@@ -6,12 +6,14 @@
 #![allow(clippy::result_large_err)] // The consensus library's errors are large, and so are those of tonic.
 
 mod acks;
+mod admin;
 mod archive;
 mod batcher;
 mod codec;
 mod config;
 mod disk;
 mod error;
+mod founding;
 mod log_store;
 mod machine;
 mod network;
