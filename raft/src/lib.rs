@@ -8,6 +8,7 @@
 mod acks;
 mod admin;
 mod archive;
+mod backup;
 mod batcher;
 mod codec;
 mod config;
@@ -30,6 +31,7 @@ mod tail;
 mod types;
 
 pub use archive::{Archive, Records};
+pub use backup::{Backup, RestoreError, Restored, restore};
 pub use config::{Config, Member};
 pub use error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
 pub use replica::Replica;

@@ -215,6 +215,10 @@ impl Replica {
         &self.inner.raft
     }
 
+    pub(crate) fn snapshots(&self) -> &Snapshots {
+        &self.inner.snapshots
+    }
+
     pub(crate) fn network(&self) -> &Network {
         &self.inner.network
     }
@@ -299,7 +303,7 @@ fn open_in(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Res
 }
 
 /// Two replicas that swap their directories would vote twice in a term.
-fn check_identity(disk: &Disk, config: &Config, dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_identity(disk: &Disk, config: &Config, dir: &Path) -> Result<(), OpenError> {
     let mine = [config.group_id.to_be_bytes(), config.node_id.to_be_bytes()].concat();
     let Some(found) = disk.get(Tree::Meta, IDENTITY)? else {
         disk.write(vec![Op::Put(Tree::Meta, IDENTITY.to_vec(), mine.into())], true).wait_blocking()?;

@@ -6,9 +6,10 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use common::{Group, eventually};
-use meson_raft::{AdminError, Config, RoleKind};
+use meson_raft::{AdminError, Config, Member, RestoreError, Restored, RoleKind};
 
 fn few_entries(config: &mut Config) {
     config.snapshot_every_entries = 50;
@@ -24,6 +25,10 @@ async fn found_all(group: &Group) {
     for founded in futures::future::join_all(founding).await {
         founded.unwrap();
     }
+}
+
+fn restore(config: &Config, members: Vec<Member>, file: &Path) -> Result<Restored, RestoreError> {
+    tokio::task::block_in_place(|| meson_raft::restore(config, members, file))
 }
 
 fn voters(group: &Group, place: usize) -> BTreeSet<u64> {
@@ -181,4 +186,71 @@ async fn a_voter_that_lost_its_files_does_not_come_back() {
     eventually("promoted", || async { replica.promote(4, Some(2)).await.ok() }).await;
     assert_eq!(voters(&group, leader), BTreeSet::from([1, 3, 4]));
     group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_restores_a_group_whose_files_are_all_lost() {
+    let mut group = Group::found(3, guarded).await;
+    found_all(&group).await;
+    for number in 0..200 {
+        group.propose(&format!("set k{number} v")).await;
+    }
+    group.propose("end k7").await;
+    let leader = group.leader().await;
+    let term = group.node(leader).replica.role().borrow().term;
+    let backup = group.node(leader).replica.backup().await.unwrap();
+    let file = group.data_dir(0).with_file_name("backup");
+    std::fs::write(&file, backup.read_at(0, backup.size_bytes() as usize).unwrap()).unwrap();
+    group.propose("set late lost").await;
+    group.shutdown().await;
+    for place in 0..3 {
+        std::fs::remove_dir_all(group.data_dir(place)).unwrap();
+        let restored = restore(&group.config(place), group.members(), &file).unwrap();
+        assert_eq!(restored.position, backup.position());
+        let again = restore(&group.config(place), group.members(), &file);
+        assert!(matches!(again, Err(RestoreError::NotEmpty(_))), "{again:?}");
+    }
+    for place in 0..3 {
+        group.restart(place).await;
+    }
+    found_all(&group).await;
+    group.propose("set after restore").await;
+    for place in 0..3 {
+        group.holds(place, "k199", "v").await;
+        group.holds(place, "after", "restore").await;
+        assert_eq!(group.node(place).state.get("late"), None);
+        let archived = group.node(place).replica.archive().get(b"k7").unwrap();
+        assert_eq!(archived.as_deref(), Some(&b"v"[..]));
+    }
+    let leader = group.leader().await;
+    assert!(group.node(leader).replica.role().borrow().term > term + 1_000, "old terms are not used again");
+    group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_backup_is_refused_and_leaves_nothing() {
+    let mut group = Group::start(1, few_entries).await;
+    group.propose("set a b").await;
+    let backup = group.node(0).replica.backup().await.unwrap();
+    let mut bytes = backup.read_at(0, backup.size_bytes() as usize).unwrap();
+    group.shutdown().await;
+    let file = group.data_dir(0).with_file_name("backup");
+    let mut config = group.config(0);
+    config.data_dir = group.data_dir(0).with_file_name("restored");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let refused = restore(&config, group.members(), &file);
+    assert!(matches!(refused, Err(RestoreError::Store(_))), "{refused:?}");
+    bytes[middle] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    config.node_id = 9;
+    let refused = restore(&config, group.members(), &file);
+    assert!(matches!(refused, Err(RestoreError::NotAmongMembers(9))), "{refused:?}");
+    config.node_id = 1;
+    config.group_id = 8;
+    let refused = restore(&config, group.members(), &file);
+    assert!(refused.is_err_and(|error| error.to_string().contains("group 7")));
+    config.group_id = 7;
+    restore(&config, group.members(), &file).unwrap();
 }
