@@ -1,4 +1,7 @@
-//! `mesonctl cluster` and `mesonctl executors`: who is there and how they are.
+//! `mesonctl cluster` and `mesonctl executors`: who is there and how they are; changes and backups beside it.
+
+mod backup;
+mod changes;
 
 use std::time::Duration;
 
@@ -18,6 +21,21 @@ pub async fn run(client: &Client, command: Cluster, output: Output) -> Result {
     match command {
         Cluster::Status => status(client, output).await,
         Cluster::Members => members(client, output).await,
+        Cluster::Add { member, learner } => changes::add(client, member, learner, output).await,
+        Cluster::Replace { lost, member } => changes::replace(client, lost, member, output).await,
+        Cluster::Remove { node_id } => changes::remove(client, node_id, output).await,
+        Cluster::Transfer { node_id } => changes::transfer(client, node_id, output).await,
+        Cluster::Snapshot => backup::snapshot(client, output).await,
+        Cluster::Backup { file } => backup::backup(client, &file, output).await,
+        Cluster::Restore { file, config, node_id, data_dir, peers } => {
+            let settings = [
+                ("--config", config.map(|path| path.into_os_string())),
+                ("--node-id", node_id.map(|id| id.to_string().into())),
+                ("--data-dir", data_dir.map(|path| path.into_os_string())),
+                ("--peers", peers.map(Into::into)),
+            ];
+            backup::restore(&file, settings).await
+        }
     }
 }
 
@@ -97,7 +115,10 @@ fn member_json(member: &Member) -> serde_json::Value {
 
 async fn members(client: &Client, output: Output) -> Result {
     let call = |channel| async move { client::cluster(channel).list_members(ListMembersRequest {}).await };
-    let members = client.call(call).await?.members;
+    show_members(&client.call(call).await?.members, output)
+}
+
+fn show_members(members: &[Member], output: Output) -> Result {
     if output == Output::Json {
         json::print(&json!({ "members": members.iter().map(member_json).collect::<Vec<_>>() }));
         return Ok(Exit::Succeeded);

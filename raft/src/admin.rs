@@ -22,6 +22,8 @@ const HAND_OVER_DEADLINE: Duration = Duration::from_secs(3);
 /// The chosen successor is asked again when it did not win within this.
 const HAND_OVER_RETRY: Duration = Duration::from_millis(200);
 
+/// A successor that gives no answer so often in a row is given up.
+const SILENCES_MAX: u32 = 3;
 /// How often it is looked for answers of the voters.
 const CONTACT_POLL: Duration = Duration::from_millis(10);
 /// A learner gets a vote when it has all but so many entries; until it has them too, they wait for the others.
@@ -127,6 +129,7 @@ impl Replica {
         let _held = self.proposals().hold();
         let handing = async {
             self.own_lease_over().await?;
+            let mut silences = 0;
             loop {
                 let (term, last) = {
                     let metrics = self.raft().metrics().borrow().clone();
@@ -134,8 +137,12 @@ impl Replica {
                 };
                 // Refused until it has all entries; then it stands.
                 let asked = self.network().hand_over(&successor, self.node_id(), term, last).await;
-                if let Err(status) = asked {
-                    tracing::debug!(%status, "the successor does not stand for election yet");
+                silences = match asked {
+                    Err(status) if status.code() == tonic::Code::Unavailable => silences + 1,
+                    _ => 0,
+                };
+                if silences >= SILENCES_MAX {
+                    return Err(AdminError::Refused(format!("replica {} does not answer", successor.node_id)));
                 }
                 let mut role = self.role();
                 let left = role.wait_for(|role| role.kind != RoleKind::Leader);

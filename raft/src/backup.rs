@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use openraft::{CommittedLeaderId, Membership, StoredMembership};
+use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Member};
 use crate::disk::Disk;
@@ -23,9 +24,13 @@ use crate::types::{LogId, SnapshotMeta, Vote};
 /// By so many terms a restored group is ahead of its backup: more elections than any group sees after one.
 const TERMS_AHEAD: u64 = 1_000_000;
 
+/// Bytes read at once.
+const READ_BYTES: usize = 1 << 20;
+
 /// A backup that can be read; the file stays readable while this lives.
 pub struct Backup {
     file: SnapshotFile,
+    sha256: [u8; 32],
     position: Position,
 }
 
@@ -37,7 +42,7 @@ impl Backup {
 
     /// SHA-256 of the whole.
     pub fn sha256(&self) -> [u8; 32] {
-        self.file.digest
+        self.sha256
     }
 
     /// The last entry that it covers.
@@ -65,8 +70,24 @@ impl Replica {
         self.snapshot_now().await?;
         let current =
             self.snapshots().current().ok_or_else(|| AdminError::Refused("there is nothing yet".into()))?;
-        Ok(Backup { position: position_of(current.meta.last_log_id), file: current.file })
+        let (file, position) = (current.file, position_of(current.meta.last_log_id));
+        let reading =
+            tokio::task::spawn_blocking(move || hash(&file).map(|sha256| Backup { file, sha256, position }));
+        let read = reading.await.map_err(io::Error::other).and_then(|read| read);
+        read.map_err(|error| AdminError::Refused(format!("the snapshot cannot be read: {error}")))
     }
+}
+
+/// The checksum of the whole file; the one within it leaves itself out.
+fn hash(file: &SnapshotFile) -> io::Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    let mut offset = 0;
+    while offset < file.size {
+        let bytes = file.read_at(offset, READ_BYTES)?;
+        offset += bytes.len() as u64;
+        digest.update(&bytes);
+    }
+    Ok(digest.finalize().into())
 }
 
 /// What a data directory was made of.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use meson_raft::Member;
@@ -49,6 +49,21 @@ pub struct Flags {
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_level: Option<String>,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
+}
+
+/// What is done to a data directory while no replica runs on it.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the data directory, which must be empty, of a backup. To be done for every replica, from the same file and
+    /// with the same peers, before any is started.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
 }
 
 /// The settings in force. Times are milliseconds.
@@ -165,6 +180,17 @@ impl Config {
             return Err(Error::NotAmongPeers(self.node_id));
         }
         Ok(())
+    }
+
+    /// The settings of the log.
+    pub fn raft(&self) -> meson_raft::Config {
+        let mut raft = meson_raft::Config::new(self.group_id, self.node_id, self.data_dir.join("raft"));
+        raft.heartbeat_ms = self.raft_heartbeat_ms;
+        raft.election_min_ms = self.election_min_ms;
+        raft.election_max_ms = self.election_max_ms;
+        raft.snapshot_every_entries = self.snapshot_every_entries;
+        raft.hold_until_founded = true;
+        raft
     }
 
     /// The replicas of a fresh cluster.

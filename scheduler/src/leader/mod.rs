@@ -27,7 +27,12 @@ pub async fn run(shared: Shared, mut effects: Effects, mut stop: watch::Receiver
     while !*stop.borrow() {
         let now = role.borrow_and_update().clone();
         if now.kind == RoleKind::Leader {
-            if begin(&shared, now.term).await {
+            let begun = tokio::select! {
+                begun = begin(&shared, now.term) => begun,
+                // Without a majority it would take its time.
+                _ = stop.changed() => return,
+            };
+            if begun {
                 serve(&shared, now.term, &mut effects, &mut role, &mut stop).await;
                 end(&shared, now.term);
             } else {
