@@ -4,9 +4,10 @@
 mod client;
 mod cluster;
 pub mod history;
+mod operate;
 mod steer;
 mod wait;
 
 pub use client::Client;
-pub use cluster::{Cluster, Options};
+pub use cluster::{Cluster, Options, binary_path};
 pub use wait::{PATIENCE, until};

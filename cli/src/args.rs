@@ -62,7 +62,7 @@ pub enum Command {
     /// Show and change the replicas; back them up.
     #[command(subcommand)]
     Cluster(Cluster),
-    /// Show the executors.
+    /// Show and drain the executors.
     #[command(subcommand)]
     Executors(Executors),
     /// Print the JSON Schema of definitions.
@@ -328,4 +328,14 @@ pub struct NewMember {
 pub enum Executors {
     /// List the executors.
     List,
+    /// Place nothing more on an executor, before its machine is worked on; what runs there goes on.
+    Drain {
+        /// Its id.
+        executor: String,
+    },
+    /// Place steps on an executor again.
+    Undrain {
+        /// Its id.
+        executor: String,
+    },
 }

@@ -142,7 +142,10 @@ impl Replica {
                     _ => 0,
                 };
                 if silences >= SILENCES_MAX {
-                    return Err(AdminError::Refused(format!("replica {} does not answer", successor.node_id)));
+                    return Err(AdminError::Refused(format!(
+                        "replica {} does not answer",
+                        successor.node_id
+                    )));
                 }
                 let mut role = self.role();
                 let left = role.wait_for(|role| role.kind != RoleKind::Leader);

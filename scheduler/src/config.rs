@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use meson_engine::format;
 use meson_raft::Member;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,9 @@ pub struct Config {
     pub kill_grace_ms: u64,
     /// Largest gRPC message taken in, in bytes.
     pub message_bytes_max: usize,
+    /// The newest format of commands and states to use; 0 for the newest that this version understands. Held back, a
+    /// trio can go back to the version before.
+    pub format_max: u32,
 }
 
 impl Default for Config {
@@ -127,6 +131,7 @@ impl Default for Config {
             heartbeat_ms: 1_000,
             kill_grace_ms: 5_000,
             message_bytes_max: 4 << 20,
+            format_max: 0,
         }
     }
 }
@@ -182,6 +187,11 @@ impl Config {
         Ok(())
     }
 
+    /// The newest format of commands and states that this replica is to understand.
+    pub fn format(&self) -> u32 {
+        if self.format_max == 0 { format::NEWEST } else { self.format_max.min(format::NEWEST) }
+    }
+
     /// The settings of the log.
     pub fn raft(&self) -> meson_raft::Config {
         let mut raft = meson_raft::Config::new(self.group_id, self.node_id, self.data_dir.join("raft"));
@@ -190,6 +200,7 @@ impl Config {
         raft.election_max_ms = self.election_max_ms;
         raft.snapshot_every_entries = self.snapshot_every_entries;
         raft.hold_until_founded = true;
+        raft.format_level = self.format();
         raft
     }
 

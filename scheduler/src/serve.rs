@@ -135,12 +135,12 @@ impl Listeners {
 }
 
 async fn open(config: Config) -> anyhow::Result<(Shared, Effects)> {
-    let (machine, published, effects) = Machine::new();
+    let (machine, published, effects) = Machine::new(config.format());
     let replica = Replica::open(config.raft(), machine).await.context("opening the data directory")?;
     let shared = Shared {
         config: Arc::new(config),
+        proposer: Proposer::new(replica.clone(), published.clone(), Clock::start()),
         published,
-        proposer: Proposer::new(replica.clone(), Clock::start()),
         replica,
         sessions: Default::default(),
         soft: Default::default(),

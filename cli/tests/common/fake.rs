@@ -79,6 +79,7 @@ pub struct Script {
     pub status: Method<GetClusterStatusRequest, GetClusterStatusResponse>,
     pub list_members: Method<ListMembersRequest, ListMembersResponse>,
     pub list_executors: Method<ListExecutorsRequest, ListExecutorsResponse>,
+    pub drain_executor: Method<DrainExecutorRequest, DrainExecutorResponse>,
     pub add_member: Method<AddMemberRequest, AddMemberResponse>,
     pub promote_member: Method<PromoteMemberRequest, PromoteMemberResponse>,
     pub remove_member: Method<RemoveMemberRequest, RemoveMemberResponse>,
@@ -201,6 +202,7 @@ service! {
     list_members(ListMembersRequest) -> ListMembersResponse, list_members;
     list_executors(ListExecutorsRequest) -> ListExecutorsResponse, list_executors;
     add_member(AddMemberRequest) -> AddMemberResponse, add_member;
+    drain_executor(DrainExecutorRequest) -> DrainExecutorResponse, drain_executor;
     promote_member(PromoteMemberRequest) -> PromoteMemberResponse, promote_member;
     remove_member(RemoveMemberRequest) -> RemoveMemberResponse, remove_member;
     transfer_leadership(TransferLeadershipRequest) -> TransferLeadershipResponse, transfer_leadership;

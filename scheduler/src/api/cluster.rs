@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::gate::{Gate, pass_on};
-use super::{convert, members};
+use super::{convert, errors, members};
 use crate::shared::Shared;
 
 /// The service.
@@ -55,6 +55,8 @@ impl ClusterService for Cluster {
             runs_active: active as u64,
             steps_ready: state.index.ready.len() as u64,
             attempts_live: state.live_count() as u64,
+            format: state.format(),
+            format_max: self.shared.config.format(),
         }))
     }
 
@@ -83,9 +85,21 @@ impl ClusterService for Cluster {
             connected: self.shared.sessions.is_connected(&agent.agent_id),
             attempts: state.index.live.get(&agent.agent_id).map_or(0, |live| live.len() as u32),
             version: agent.version.clone(),
+            draining: agent.draining,
         };
         let executors = state.agents.values().map(|agent| executor(agent)).collect();
         Ok(Response::new(ListExecutorsResponse { executors }))
+    }
+
+    async fn drain_executor(
+        &self,
+        request: Request<DrainExecutorRequest>,
+    ) -> Result<Response<DrainExecutorResponse>, Status> {
+        pass_on!(self.gate, Client, drain_executor, request);
+        let DrainExecutorRequest { executor_id, draining } = request.into_inner();
+        let command = meson_engine::command::Drain { agent_id: executor_id, draining };
+        self.shared.proposer.propose(command).await.map_err(|error| errors::propose(&error))?;
+        Ok(Response::new(DrainExecutorResponse {}))
     }
 
     async fn add_member(

@@ -58,7 +58,14 @@ pub async fn add(shared: &Shared, member: Option<Member>) -> Result<(), Status> 
         http_address: member.http_address,
     };
     // Makes sure as well that the right replica listens there, before the log speaks of it.
-    shared.replica.format_level_of(&member).await.map_err(status)?;
+    let format = shared.replica.format_level_of(&member).await.map_err(status)?;
+    let needed = shared.published.state().format();
+    if format < needed {
+        let message = format!(
+            "it understands format {format}, and the state needs {needed}: run a newer version there"
+        );
+        return Err(status(AdminError::Refused(message)));
+    }
     shared.replica.add_learner(member).await.map_err(status)
 }
 

@@ -2,6 +2,7 @@
 //! `recover(state)`, then the faces serve as leader. Losing it: all of that stops.
 
 mod dispatch;
+mod formats;
 
 use std::time::Duration;
 
@@ -91,7 +92,10 @@ async fn serve(
                 Next::Closed => break,
             },
             _ = shared.reconcile.notified() => dispatch.all(recover(&shared.published.state())),
-            _ = reconcile.tick() => dispatch.all(recover(&shared.published.state())),
+            _ = reconcile.tick() => {
+                dispatch.all(recover(&shared.published.state()));
+                actix::spawn(formats::raise(shared.clone()));
+            }
             changed = role.changed() => {
                 if changed.is_err() || !still_leads(&role.borrow_and_update()) {
                     break;
