@@ -136,11 +136,17 @@ pub enum Runs {
         /// Go on where the page before ended.
         #[arg(long, default_value = "")]
         page_token: String,
+        /// Take what one replica knows, which may be out of date: for when there is no leader.
+        #[arg(long)]
+        stale: bool,
     },
     /// Show a run.
     Get {
         /// The run's id.
         run: String,
+        /// Take what one replica knows, which may be out of date: for when there is no leader.
+        #[arg(long)]
+        stale: bool,
     },
     /// List a run's nodes.
     Nodes {
@@ -158,6 +164,9 @@ pub enum Runs {
         /// Go on where the page before ended.
         #[arg(long, default_value = "")]
         page_token: String,
+        /// Take what one replica knows, which may be out of date: for when there is no leader.
+        #[arg(long)]
+        stale: bool,
     },
     /// Follow a run to its end; the exit code is then the run's.
     Watch {

@@ -89,9 +89,11 @@ pub struct Config {
     pub log_level: String,
     /// Interval of the leader's heartbeats to the other replicas.
     pub raft_heartbeat_ms: u64,
-    /// Shortest silence of the leader after which a replica stands for election.
+    /// A replica that has not heard the leader for `election_max_ms` stands for election after another while, of at
+    /// least this and chosen anew each time, so that not all stand at once.
     pub election_min_ms: u64,
-    /// Longest such silence.
+    /// Longest such while; and for so long after a leader's word a replica votes for nobody else. Short means that a dead
+    /// leader is soon replaced; too short, that one whose disk or network stutters is replaced for nothing.
     pub election_max_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_every_entries: u64,
@@ -123,8 +125,8 @@ impl Default for Config {
             // The consensus library tells every step at info.
             log_level: "info,openraft=warn".to_owned(),
             raft_heartbeat_ms: 100,
-            election_min_ms: 400,
-            election_max_ms: 800,
+            election_min_ms: 150,
+            election_max_ms: 300,
             snapshot_every_entries: 10_000,
             lease_ms: 15_000,
             lease_margin_ms: 5_000,
@@ -173,9 +175,13 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.election_min_ms <= 2 * self.raft_heartbeat_ms || self.election_max_ms <= self.election_min_ms
+        if self.election_min_ms <= self.raft_heartbeat_ms
+            || self.election_max_ms <= self.election_min_ms
+            || self.election_max_ms < 3 * self.raft_heartbeat_ms
         {
-            return Err(Error::Times("raft_heartbeat_ms · 2 < election_min_ms < election_max_ms must hold"));
+            let rule = "raft_heartbeat_ms < election_min_ms < election_max_ms must hold, and election_max_ms be at \
+                        least three times raft_heartbeat_ms";
+            return Err(Error::Times(rule));
         }
         if self.heartbeat_ms.saturating_mul(3) > self.lease_ms {
             return Err(Error::Times("lease_ms must be at least three times heartbeat_ms"));

@@ -33,6 +33,9 @@ use crate::{http, leader};
 /// Interval and patience of keepalive on client connections.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// A call is answered within this, a stream begun: a client's own deadline, if shorter, goes before.
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
 /// How long open requests may take to end when the replica stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -201,6 +204,7 @@ async fn serve_api(shared: Shared, listener: TcpListener, stop: watch::Receiver<
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1alpha()?;
     Server::builder()
+        .timeout(CALL_DEADLINE)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .tcp_nodelay(true)
