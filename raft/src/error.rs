@@ -5,16 +5,37 @@ use std::path::PathBuf;
 
 use crate::config::Member;
 
+/// What to do about damage.
+pub(crate) const REMEDY: &str = "this replica must not serve: keep its directory aside, and rebuild the replica from its \
+     peers (docs/operations.md, \"A damaged replica\")";
+
 /// What can go wrong with the files of a replica.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Stored bytes are not what was written.
-    #[error("corrupt data at {place}: {reason}")]
+    #[error("corrupt data at {place}: {reason}; {REMEDY}")]
     Corrupt {
         /// Which file, tree and key.
         place: String,
         /// What does not fit.
         reason: String,
+    },
+    /// Another process has the store open.
+    #[error(
+        "{} is in use by process{holder}: one process at a time may have a data directory; stop that one, or give \
+         this one a directory of its own", .directory.display()
+    )]
+    Locked {
+        /// The store's directory.
+        directory: PathBuf,
+        /// The other process's number after a space, if it could be read.
+        holder: String,
+    },
+    /// The disk has no room for a write, and the replica was told to close meanwhile.
+    #[error("no space for a write of the log in {}; make room on that disk, and start again", .directory.display())]
+    NoSpace {
+        /// The store's directory.
+        directory: PathBuf,
     },
     /// The operating system refused.
     #[error("{place}: {source}")]
