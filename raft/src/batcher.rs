@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use crate::config::Config;
 use crate::error::ProposeError;
 use crate::role::{Role, RoleKind};
+use crate::space::{Shortage, Space};
 use crate::types::{Batch, Raft, TypeConfig, Written};
 
 type Reply = Result<Vec<Bytes>, ProposeError>;
@@ -25,6 +26,7 @@ pub struct Proposals {
     /// One permit per command that waits or is under way: this, and not the channel, bounds the queue.
     places: Arc<Semaphore>,
     role: watch::Receiver<Role>,
+    space: Space,
     limits: Limits,
 }
 
@@ -51,6 +53,7 @@ impl Proposals {
         config: &Config,
         raft: Raft,
         role: watch::Receiver<Role>,
+        space: Space,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
@@ -65,11 +68,11 @@ impl Proposals {
         let batcher = Batcher { items, carried: None, slots, raft, role: role.clone(), limits };
         tokio::spawn(batcher.run(stop));
         let places = Arc::new(Semaphore::new(config.queue_commands_max));
-        Self { queue, places, role, limits }
+        Self { queue, places, role, space, limits }
     }
 
     /// Has commands written next to each other, and gives their outcomes.
-    pub async fn propose(&self, commands: Vec<Bytes>) -> Reply {
+    pub async fn propose(&self, commands: Vec<Bytes>, urgent: bool) -> Reply {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -84,6 +87,9 @@ impl Proposals {
             if role.kind != RoleKind::Leader {
                 return Err(ProposeError::NotLeader { leader: role.leader.clone() });
             }
+        }
+        if let Some(Shortage { path, free, needed }) = self.space.shortage(urgent) {
+            return Err(ProposeError::DiskFull { path, free, needed });
         }
         // More commands than the queue has places may still go together when it is empty.
         let places = u32::try_from(commands.len().min(self.limits.queue)).unwrap_or(u32::MAX);

@@ -1,7 +1,7 @@
 //! The errors of this crate: of opening, proposing, reading and changing members, and of the files beneath.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::Member;
 
@@ -66,6 +66,17 @@ impl StoreError {
         Self::Corrupt { place: place.into(), reason: reason.into() }
     }
 
+    /// Names the store's file as well, where damage was only told as a part of it.
+    pub(crate) fn within(self, file: &Path) -> Self {
+        let data_dir = file.parent().and_then(Path::parent).unwrap_or(file).to_string_lossy();
+        match self {
+            Self::Corrupt { place, reason } if data_dir.is_empty() || !place.starts_with(&*data_dir) => {
+                Self::Corrupt { place: format!("{}, {place}", file.display()), reason }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn io(place: impl Into<String>, source: io::Error) -> Self {
         Self::Io { place: place.into(), source }
     }
@@ -121,6 +132,16 @@ pub enum ProposeError {
     /// Too many commands wait; the command was not written.
     #[error("too many commands are waiting")]
     QueueFull,
+    /// The leader's disk has too little room; the command was not written. Others are taken again once there is more.
+    #[error("{} has {free} bytes free and needs {needed}: new commands wait until there is more room", .path.display())]
+    DiskFull {
+        /// A directory on that disk.
+        path: PathBuf,
+        /// Bytes free.
+        free: u64,
+        /// Bytes that have to be free.
+        needed: u64,
+    },
     /// The command, or the commands that were to stay together, exceed what fits into an entry.
     #[error("{size} bytes of commands exceed the maximum of {max}")]
     TooLarge {

@@ -1,6 +1,7 @@
 //! Answers the calls of other replicas. What is meant for another group or another replica is refused.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::RaftService;
@@ -8,11 +9,13 @@ use meson_proto::raft::v1::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     RequestVoteRequest, RequestVoteResponse, SnapshotHeader,
 };
+use openraft::raft as library;
 use prost::Message;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::codec::{AppendAnswer, AppendCall, SnapshotCall, VoteAnswer, VoteCall, VoteMessage};
+use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::snapshot::{SnapshotFile, Snapshots, remove};
 use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
@@ -27,6 +30,9 @@ pub struct Service {
     pub(crate) node_id: u64,
     pub(crate) raft: Raft,
     pub(crate) snapshots: Snapshots,
+    pub(crate) disk: Disk,
+    /// A leader whose entries are not taken is answered only after this, as it tries again at once.
+    pub(crate) low_pause: Duration,
 }
 
 impl Service {
@@ -76,8 +82,18 @@ impl RaftService for Service {
         self.check_group(request.group_id)?;
         let call = AppendCall::decode(request.payload).map_err(invalid)?;
         self.check_target(call.target)?;
-        let call = call.into_request().map_err(invalid)?;
-        let answer = self.raft.append_entries(call).await.map_err(stopped)?;
+        let mut call = call.into_request().map_err(invalid)?;
+        // Without room the write would wait, and this replica with it. As a heartbeat the call keeps it a follower;
+        // the answer says that it took none of the entries.
+        let (previous, refused) = (call.prev_log_id, !call.entries.is_empty() && self.disk.is_low());
+        if refused {
+            call.entries.clear();
+            tokio::time::sleep(self.low_pause).await;
+        }
+        let mut answer = self.raft.append_entries(call).await.map_err(stopped)?;
+        if refused && answer.is_success() {
+            answer = library::AppendEntriesResponse::PartialSuccess(previous);
+        }
         let payload = AppendAnswer::from(answer).encode_to_vec().into();
         Ok(Response::new(AppendEntriesResponse { payload }))
     }

@@ -79,6 +79,10 @@ pub struct Config {
     pub election_max_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_every_entries: u64,
+    /// Bytes of log entries between snapshots, whichever comes first.
+    pub snapshot_every_bytes: u64,
+    /// With less free on the disk, beside room for a snapshot, a leader refuses new work; zero: never.
+    pub disk_reserve_bytes: u64,
     /// How long an executor's attempts may go on without word from a leader.
     pub lease_ms: u64,
     /// What the scheduler waits beyond the lease before it gives an executor up (P3).
@@ -107,6 +111,8 @@ impl Default for Config {
             election_min_ms: 400,
             election_max_ms: 800,
             snapshot_every_entries: 10_000,
+            snapshot_every_bytes: 256 << 20,
+            disk_reserve_bytes: 256 << 20,
             lease_ms: 15_000,
             lease_margin_ms: 5_000,
             heartbeat_ms: 1_000,

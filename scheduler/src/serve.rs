@@ -93,6 +93,8 @@ async fn open(config: Config) -> anyhow::Result<(Shared, Effects)> {
     raft.election_min_ms = config.election_min_ms;
     raft.election_max_ms = config.election_max_ms;
     raft.snapshot_every_entries = config.snapshot_every_entries;
+    raft.snapshot_every_bytes = config.snapshot_every_bytes;
+    raft.disk_reserve_bytes = config.disk_reserve_bytes;
     let replica = Replica::open(raft, machine).await.context("opening the data directory")?;
     let shared = Shared {
         config: Arc::new(config),

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::error::StoreError;
 pub use changes::after_prefix;
+pub use opening::FILE;
 use reserve::Reserve;
 use writer::{Message, Writer};
 
@@ -193,13 +194,18 @@ impl Disk {
 
     /// Bytes the store takes on disk.
     pub fn size_bytes(&self) -> u64 {
-        std::fs::metadata(self.inner.directory.join(opening::FILE)).map_or(0, |data| data.len())
+        std::fs::metadata(self.inner.directory.join(FILE)).map_or(0, |data| data.len())
     }
 
     /// Whether the disk has no room for much more than what keeps this replica a member: its vote, and what is under
     /// way already. Larger writes wait for space.
     pub fn is_low(&self) -> bool {
         self.inner.low.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store is being closed, so that nobody should wait for room any more.
+    pub fn is_closing(&self) -> bool {
+        self.inner.closing.load(Ordering::Relaxed)
     }
 
     /// Makes everything durable and closes the store for all clones. Blocks.

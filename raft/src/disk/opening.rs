@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::guard::{self, Guard, Promise};
 use super::summary::{self, Summary};
-use super::{TREES, Tree, Trees, panics, sync_directory, values};
+use super::{TREES, Tree, Trees, panics, sabotage, sync_directory, values};
 use crate::error::StoreError;
 
 /// Large enough that no value the store sees becomes one of its blob files, which it never syncs.
@@ -49,6 +49,7 @@ pub fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, StoreError> {
         let path = directory.join(FILE);
         if let Some(guard) = guard.as_ref().filter(|guard| !guard.promise().is_empty())
             && !path.exists()
+            && !sabotage::without("guard")
         {
             return Err(lost(&path, &format!("it is missing, and {}", told(guard.promise()))));
         }
@@ -118,6 +119,10 @@ pub fn check(
     let mut found = [Summary::default(); TREES.len()];
     for tree in TREES {
         let stored = trees.get(tree);
+        if sabotage::without("guard") {
+            found[tree as usize] = summary::read(stored, tree)?.unwrap_or_default();
+            continue;
+        }
         let promised = promise.of(tree);
         let Some(summary) = summary::read(stored, tree)? else {
             let reason = format!("the {} has no summary, and {}", tree.name(), told(promise));

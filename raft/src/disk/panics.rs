@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 
+use super::opening::FILE;
 use crate::error::{REMEDY, StoreError};
 
 /// Directories that were opened, for panics on the store's own threads, which do not say whose they are.
@@ -53,15 +54,16 @@ pub fn named<R>(directory: &Path, act: impl FnOnce() -> Result<R, StoreError>) -
     let before = INSIDE.replace(Some(directory.to_owned()));
     let _leave = Leave(before);
     // Whatever the panic left half done is not used again: its error ends the replica.
-    std::panic::catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
         Err(StoreError::corrupt(file_of(directory), format!("the store gave up on it: {said}")))
-    })
+    });
+    done.map_err(|error| error.within(&directory.join(FILE)))
 }
 
 fn file_of(directory: &Path) -> String {
-    directory.join("db").display().to_string()
+    directory.join(FILE).display().to_string()
 }
 
 fn name(info: &PanicHookInfo<'_>) {

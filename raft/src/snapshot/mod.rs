@@ -103,6 +103,11 @@ impl Snapshots {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Where they lie.
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
     /// The current snapshot.
     pub fn current(&self) -> Option<Current> {
         self.lock().clone()
