@@ -18,6 +18,8 @@ mod log_size;
 mod log_store;
 mod machine;
 mod network;
+#[cfg(test)]
+mod powercut;
 mod reads;
 mod replica;
 mod role;

@@ -21,6 +21,8 @@ const FLUSH_EVERY_MS: u64 = 500;
 pub const FILE: &str = "db";
 /// Held while a process has the store open.
 const LOCK: &str = "lock";
+/// There while the store is created.
+const CREATING: &str = "creating";
 /// A store that this process closed may hold its own lock a moment longer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,7 @@ pub fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, StoreError> {
     let lock = lock(directory)?;
     panics::watch(directory);
     panics::named(directory, || {
+        let creating = begin_creation(directory)?;
         let guard = Guard::open(directory)?;
         let path = directory.join(FILE);
         if let Some(guard) = guard.as_ref().filter(|guard| !guard.promise().is_empty())
@@ -56,6 +59,10 @@ pub fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, StoreError> {
         let trees = open_trees(directory, cache_bytes)?;
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let file = file.map_err(|error| StoreError::io(path.display().to_string(), error))?;
+        // The store itself never syncs its configuration, without which it does not open again.
+        let conf = directory.join("conf");
+        let synced = File::open(&conf).and_then(|file| file.sync_all());
+        synced.map_err(|error| StoreError::io(conf.display().to_string(), error))?;
         sync_directory(directory)?;
         if let Some(parent) = directory.parent() {
             sync_directory(parent)?;
@@ -67,8 +74,40 @@ pub fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, StoreError> {
             }
             guard => adopt(directory, &trees, &file, guard)?,
         };
+        if creating {
+            end_creation(directory)?;
+        }
         Ok(Opened { trees, file, guard, summaries, lock })
     })
+}
+
+/// A store that is created for the first time may be cut short before anything in it is whole. A mark made durable
+/// beforehand tells such a store, which is made anew, from one that is damaged. Tells whether one is created.
+fn begin_creation(directory: &Path) -> Result<bool, StoreError> {
+    let mark = directory.join(CREATING);
+    let io = |error| StoreError::io(mark.display().to_string(), error);
+    let holds_nothing = |promise: Promise| promise.summaries.iter().all(|summary| summary.count == 0);
+    if mark.exists() && guard::peek(directory).ok().flatten().is_none_or(holds_nothing) {
+        for entry in std::fs::read_dir(directory).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(&path).map_err(io)?;
+            } else if path != mark && path != directory.join(LOCK) {
+                std::fs::remove_file(&path).map_err(io)?;
+            }
+        }
+    } else if directory.join(FILE).exists() || directory.join(guard::NAME).exists() {
+        return Ok(mark.exists());
+    }
+    File::create(&mark).and_then(|file| file.sync_all()).map_err(io)?;
+    sync_directory(directory)?;
+    Ok(true)
+}
+
+fn end_creation(directory: &Path) -> Result<(), StoreError> {
+    let mark = directory.join(CREATING);
+    std::fs::remove_file(&mark).map_err(|error| StoreError::io(mark.display().to_string(), error))?;
+    sync_directory(directory)
 }
 
 /// How this crate has the store configured, wherever it opens one.
@@ -85,8 +124,8 @@ pub fn config(directory: &Path, cache_bytes: u64) -> sled::Config {
 pub fn open_trees(directory: &Path, cache_bytes: u64) -> Result<Trees, StoreError> {
     let place = directory.join(FILE).display().to_string();
     let failed = |source| match source {
-        sled::Error::Corruption { .. } => StoreError::corrupt(&place, "the store cannot read it"),
-        source => StoreError::Sled { place: place.clone(), source },
+        sled::Error::Io(error) if !is_damage(&error) => StoreError::io(&place, error),
+        source => StoreError::corrupt(&place, format!("the store cannot read its files: {source}")),
     };
     let since = Instant::now();
     let db = loop {
@@ -107,6 +146,15 @@ pub fn open_trees(directory: &Path, cache_bytes: u64) -> Result<Trees, StoreErro
 /// The store has no error kind of its own for this.
 fn is_locked(error: &std::io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
+}
+
+/// What the store says of files that are too short or not its own.
+fn is_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other
+    )
 }
 
 /// Whether every tree holds what its summary says, and none is older than promised.
