@@ -156,7 +156,8 @@ fn a_missing_sync_is_noticed() {
     for (sabotage, sign) in [("sync-before-ack", "was promised"), ("sync-before-ack,guard", "of term")] {
         let recorded = record("log", 1, sabotage);
         let wrong = cut_often(&recorded, 20, 1, workloads::log::check);
-        let so_many = wrong.iter().filter(|problem| problem.contains(sign)).count();
-        assert!(so_many > 5, "{sabotage}: only {so_many} of 20 cuts lost something:\n{}", wrong.join("\n"));
+        let lost = wrong.len();
+        assert!(lost > 10, "{sabotage}: only {lost} of 20 cuts lost something:\n{}", wrong.join("\n"));
+        assert!(wrong.iter().any(|problem| problem.contains(sign)), "{sabotage}:\n{}", wrong.join("\n"));
     }
 }
