@@ -1,6 +1,6 @@
 //! Opens the files of a replica together, and refuses those that do not belong together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use openraft::LogIdOptionExt;
 
@@ -13,7 +13,7 @@ use crate::snapshot::Snapshots;
 use crate::state_machine::StateMachine;
 
 /// Whose directory it is: group and replica, eight bytes each.
-pub const IDENTITY: &[u8] = b"identity";
+const IDENTITY: &[u8] = b"identity";
 
 /// What opening the files gives.
 pub struct Opened {
@@ -49,27 +49,29 @@ fn open_in(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Res
     let snapshots = Snapshots::open(&config.data_dir.join("snapshots"), config.group_id)?;
     check_identity(&disk, &snapshots, config)?;
     let log = LogStore::open(disk.clone(), config.node_id, config.batch_bytes_max * 2)?;
-    check_covered(&log, &snapshots, config)?;
+    let current = snapshots.current();
+    let newest = current.as_ref().map(|current| (current.file.path(), current.meta.last_log_id.index()));
+    check_covered(log.purged().index(), newest, &config.data_dir)?;
     let machine = Machine::open(state_machine, disk.clone(), snapshots.clone())?;
     Ok(Opened { disk, log, snapshots, machine })
 }
 
-/// Entries only go once a snapshot that stands for them is durable.
-fn check_covered(log: &LogStore, snapshots: &Snapshots, config: &Config) -> Result<(), StoreError> {
-    let (purged, current) = (log.purged(), snapshots.current());
-    let covered = current.as_ref().and_then(|current| current.meta.last_log_id);
-    if purged.index() <= covered.index() {
+/// Entries only go once a snapshot that stands for them is durable: the newest one has to reach to where they begin.
+pub fn check_covered(
+    purged: Option<u64>,
+    newest: Option<(&Path, Option<u64>)>,
+    data_dir: &Path,
+) -> Result<(), StoreError> {
+    let covered = newest.and_then(|(_, index)| index);
+    if purged <= covered {
         return Ok(());
     }
-    let place = match current {
-        Some(current) => current.file.path().to_owned(),
-        None => config.data_dir.join("snapshots"),
-    };
+    let place = newest.map_or_else(|| data_dir.join("snapshots"), |(path, _)| path.to_owned());
     let index = |id: Option<u64>| id.map_or_else(|| "nowhere".to_owned(), |index| format!("entry {index}"));
     let reason = format!(
         "the log begins after {}, but the newest snapshot goes to {}: a snapshot is missing",
-        index(purged.index()),
-        index(covered.index())
+        index(purged),
+        index(covered)
     );
     Err(StoreError::corrupt(place.display().to_string(), reason))
 }
@@ -89,11 +91,21 @@ fn check_identity(disk: &Disk, snapshots: &Snapshots, config: &Config) -> Result
     if found[..] == mine[..] {
         return Ok(());
     }
-    let part =
-        |range| found.get(range).and_then(|bytes: &[u8]| bytes.try_into().ok()).map(u64::from_be_bytes);
-    let (Some(found_group), Some(found_node)) = (part(0..8), part(8..16)) else {
-        return Err(StoreError::corrupt("meta identity", "not two numbers").into());
-    };
+    let (found_group, found_node) = decode_identity(&found)?;
     let dir = config.data_dir.clone();
     Err(OpenError::Identity { dir, found_group, found_node, group: config.group_id, node: config.node_id })
+}
+
+fn decode_identity(stored: &[u8]) -> Result<(u64, u64), StoreError> {
+    let part =
+        |range| stored.get(range).and_then(|bytes: &[u8]| bytes.try_into().ok()).map(u64::from_be_bytes);
+    match (part(0..8), part(8..16)) {
+        (Some(group), Some(node)) => Ok((group, node)),
+        _ => Err(StoreError::corrupt("meta identity", "not two numbers")),
+    }
+}
+
+/// The group and the replica whose directory it is, unless it never belonged to any.
+pub fn read_identity(disk: &Disk) -> Result<Option<(u64, u64)>, StoreError> {
+    disk.get(Tree::Meta, IDENTITY)?.map(|found| decode_identity(&found)).transpose()
 }

@@ -97,6 +97,24 @@ impl LogStore {
         Ok(Self { inner: Arc::new(Inner { disk, read_bytes_max, state, grown: Notify::new() }) })
     }
 
+    /// The vote.
+    pub fn vote(&self) -> Option<Vote> {
+        self.state().vote
+    }
+
+    /// Reads all entries in order. Blocks.
+    pub fn for_each(&self, mut act: impl FnMut(Entry)) -> Result<(), StoreError> {
+        let mut next = self.state().purged.map_or(0, |purged| purged.index + 1);
+        loop {
+            let page = read_page(&self.inner.disk, next, u64::MAX)?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            next += page.len() as u64;
+            page.into_iter().for_each(&mut act);
+        }
+    }
+
     /// Up to where entries were removed because a snapshot stands for them.
     pub fn purged(&self) -> Option<LogId> {
         self.state().purged

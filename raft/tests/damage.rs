@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use common::{Shared, eventually};
-use meson_raft::{Config, Member, OpenError, Replica, StoreError};
+use meson_raft::{Config, Member, OpenError, Replica, StoreError, inspect};
 
 /// What a directory holds by its replica's word.
 #[derive(Debug, Default, PartialEq)]
@@ -159,7 +159,11 @@ async fn check(dir: &Path, held: &Acknowledged, seed: u64, counts: &mut Counts) 
     let chosen = if dice.below(2) == 0 { db } else { dice.below(files.len() as u64) as usize };
     let path = files.swap_remove(chosen);
     let what = format!("seed {seed}: {} {}", path.display(), damage(&path, &mut dice));
-    match hold(case.path()).await {
+    let dir = case.path().to_owned();
+    let looked = tokio::task::spawn_blocking(move || inspect(&dir)).await.unwrap();
+    let opened = hold(case.path()).await;
+    assert_eq!(looked.is_ok(), opened.is_ok(), "{what}: looking and opening differ: {looked:?}");
+    match opened {
         Ok(found) => {
             assert!(found == *held, "{what}: opened with less or other than was acknowledged");
             counts.intact += 1;
@@ -189,12 +193,12 @@ async fn run(count: usize, bytes: usize, cases: u64) -> Counts {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_directory_is_whole_or_says_what_is_not() {
-    let counts = run(40, 20, 300).await;
+    let counts = run(40, 20, 200).await;
     assert!(counts.intact > 5 && counts.named > 50, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_directory_is_whole_or_says_what_is_not() {
-    let counts = run(400, 20_000, 120).await;
+    let counts = run(400, 20_000, 70).await;
     assert!(counts.intact > 3 && counts.named > 20, "{counts:?}");
 }

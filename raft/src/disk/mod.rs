@@ -5,13 +5,15 @@
 //! entry or a vote is.
 
 mod changes;
-mod guard;
+pub mod guard;
 mod opening;
 mod panics;
 mod reserve;
 pub mod sabotage;
 pub mod space;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod values;
 mod writer;
 
@@ -27,7 +29,7 @@ use tokio::sync::oneshot;
 
 use crate::error::StoreError;
 pub use changes::after_prefix;
-pub use opening::FILE;
+pub use opening::{FILE, check_unlocked};
 use reserve::Reserve;
 use writer::{Message, Writer};
 

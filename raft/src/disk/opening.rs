@@ -283,6 +283,26 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Whether no process has the store open.
+pub fn check_unlocked(directory: &Path) -> Result<(), StoreError> {
+    let path = directory.join(LOCK);
+    let tried = match File::open(&path) {
+        Ok(mut file) => match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                return Err(locked(directory, &holder));
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(()),
+        },
+        // A store from before there were locks, or none at all.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    tried.map_err(|error| StoreError::io(path.display().to_string(), error))
+}
+
 fn locked(directory: &Path, holder: &str) -> StoreError {
     let holder = if holder.is_empty() { String::new() } else { format!(" {holder}") };
     StoreError::Locked { directory: directory.to_owned(), holder }

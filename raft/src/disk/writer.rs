@@ -71,7 +71,7 @@ pub struct Parts {
 pub struct Writer {
     parts: Parts,
     /// After a failed write nobody knows what is on disk, so nothing is written any more.
-    failed: Option<String>,
+    failed: Option<StoreError>,
     /// What is still to be swept.
     sweeps: VecDeque<(Tree, Vec<u8>)>,
 }
@@ -195,7 +195,7 @@ impl Writer {
         }
         if let Err(error) = work(self) {
             tracing::error!(%error, "writing the log failed; the replica stops");
-            self.failed = Some(error.to_string());
+            self.failed = Some(error);
             self.sweeps.clear();
         }
     }
@@ -204,7 +204,8 @@ impl Writer {
         for done in waiting {
             let answer = match &self.failed {
                 None => Ok(()),
-                Some(reason) => Err(StoreError::Failed(reason.clone())),
+                Some(StoreError::Corrupt { place, reason }) => Err(StoreError::corrupt(place, reason)),
+                Some(other) => Err(StoreError::Failed(other.to_string())),
             };
             // Who no longer waits needs no answer.
             let _ = done.send(answer);
