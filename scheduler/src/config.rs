@@ -97,6 +97,10 @@ pub struct Config {
     pub election_max_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_every_entries: u64,
+    /// Bytes of log entries between snapshots, whichever comes first.
+    pub snapshot_every_bytes: u64,
+    /// With less free on the disk, beside room for a snapshot, a leader refuses new work; zero: never.
+    pub disk_reserve_bytes: u64,
     /// How long an executor's attempts may go on without word from a leader.
     pub lease_ms: u64,
     /// What the scheduler waits beyond the lease before it gives an executor up (P3).
@@ -128,6 +132,8 @@ impl Default for Config {
             election_min_ms: 150,
             election_max_ms: 300,
             snapshot_every_entries: 10_000,
+            snapshot_every_bytes: 256 << 20,
+            disk_reserve_bytes: 256 << 20,
             lease_ms: 15_000,
             lease_margin_ms: 5_000,
             heartbeat_ms: 1_000,
@@ -205,6 +211,8 @@ impl Config {
         raft.election_min_ms = self.election_min_ms;
         raft.election_max_ms = self.election_max_ms;
         raft.snapshot_every_entries = self.snapshot_every_entries;
+        raft.snapshot_every_bytes = self.snapshot_every_bytes;
+        raft.disk_reserve_bytes = self.disk_reserve_bytes;
         raft.hold_until_founded = true;
         raft.format_level = self.format();
         raft

@@ -99,8 +99,12 @@ async fn decide(shared: &Shared, report: Report, outbound: &Outbound) -> Option<
                 return Box::pin(decide(shared, smaller, outbound)).await;
             }
             Err(Error::NotLeader(_) | Error::Stopped | Error::Format { .. }) => return None,
-            Err(Error::Busy | Error::Unknown) if outbound.is_closed() => return None,
-            Err(Error::Busy | Error::Unknown) => tokio::time::sleep(REPORT_RETRY).await,
+            Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) if outbound.is_closed() => {
+                return None;
+            }
+            Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) => {
+                tokio::time::sleep(REPORT_RETRY).await;
+            }
         }
     }
 }
