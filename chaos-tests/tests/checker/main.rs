@@ -1,0 +1,5 @@
+//! The checker, checked: histories of a simulated system that keeps all promises must pass, and each planted violation
+//! must be found and named.
+
+mod legal;
+mod sim;
