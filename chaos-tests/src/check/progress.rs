@@ -28,9 +28,11 @@ pub(super) fn check<'h>(
         ended(index, run, &mut verdict);
     }
     let starts = starts(index, needs, &mut verdict);
-    let failovers = failovers(index, &starts);
+    let failovers = failovers(index, outages, &starts);
     let kills = failovers.iter().filter(|failover| failover.kill).count() as u64;
+    let majority = |failover: &&Failover| failover.kill && failover.majority;
     verdict.count("leader kills", kills);
+    verdict.count("of them with a majority up", failovers.iter().filter(majority).count() as u64);
     verdict.count("other blows against the leader", failovers.len() as u64 - kills);
     for failover in &failovers {
         if let Some(next) = failover.next_start.filter(|next| *next > NEXT_START_MAX) {
@@ -136,7 +138,7 @@ fn lasts(run: &Run<'_>) -> bool {
         && !run.operations.iter().any(|operation| matches!(operation.request, Request::Cancel { .. }))
 }
 
-fn failovers(index: &Index<'_>, starts: &[Start<'_>]) -> Vec<Failover> {
+fn failovers(index: &Index<'_>, outages: &Outages<'_>, starts: &[Start<'_>]) -> Vec<Failover> {
     // For each cause, the earliest start that this or a later cause had.
     let mut by_cause: Vec<(Micros, Micros)> =
         starts.iter().map(|start| (start.decided_after, start.at)).collect();
@@ -151,12 +153,16 @@ fn failovers(index: &Index<'_>, starts: &[Start<'_>]) -> Vec<Failover> {
     let failover = |fault: &Fault| {
         let next = starts.get(starts.partition_point(|start| start.at < fault.from));
         let decided = by_cause.get(by_cause.partition_point(|(cause, _)| *cause <= fault.from));
+        let next_start = next.map(|start| start.at - fault.from);
+        let next_start_decided_after = decided.map(|(_, at)| at - fault.from);
+        let until = fault.from + next_start.max(next_start_decided_after).unwrap_or_default();
         Failover {
             at: fault.from,
             what: fault.what.clone(),
             kill: fault.what.starts_with("kill"),
-            next_start: next.map(|start| start.at - fault.from),
-            next_start_decided_after: decided.map(|(_, at)| at - fault.from),
+            majority: !outages.no_majority.touch(fault.from, until),
+            next_start,
+            next_start_decided_after,
         }
     };
     blows.into_iter().map(failover).collect()

@@ -2,4 +2,5 @@
 //! must be found and named.
 
 mod legal;
+mod planted;
 mod sim;

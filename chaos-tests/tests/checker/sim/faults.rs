@@ -10,15 +10,15 @@ impl World {
             return;
         }
         self.faults_left -= 1;
-        match self.random.below(10) {
-            0..=3 => self.strike_leader("kill"),
-            4 => self.strike_leader("pause"),
-            5 => {
+        match self.random.below(20) {
+            0..=9 => self.strike_leader("kill"),
+            10 | 11 => self.strike_leader("pause"),
+            12 | 13 => {
                 let replica = self.random.below(3);
                 self.strike_replicas("kill", &[replica]);
             }
-            6 => self.strike_replicas("kill", &[0, 1, 2]),
-            7 | 8 => self.strike_executor("kill"),
+            14 => self.strike_replicas("kill", &[0, 1, 2]),
+            15..=17 => self.strike_executor("kill"),
             _ => self.strike_executor("cut off"),
         }
         let pause = self.random.between(800, 3_000) * MILLI;
@@ -32,7 +32,7 @@ impl World {
     }
 
     fn strike_replicas(&mut self, what: &str, replicas: &[usize]) {
-        let longest = if replicas.len() == 3 { 6_000 } else { 2_000 };
+        let longest = if replicas.len() == 3 { 6_000 } else { 1_200 };
         let until = self.now + self.random.between(100, longest) * MILLI;
         let names: Vec<String> = replicas.iter().map(|replica| replica_name(*replica)).collect();
         let leader = self.leader.is_some_and(|leader| replicas.contains(&leader));
