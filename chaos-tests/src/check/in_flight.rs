@@ -52,7 +52,7 @@ const AGAIN: &str = "attempts followed by another one";
 
 fn timed_out(step: &Step<'_>, life: &Life<'_>) -> bool {
     let timeout = step.shape.and_then(|shape| shape.timeout);
-    timeout.is_some_and(|timeout| life.last - life.first + TIMEOUT_SLACK >= timeout)
+    timeout.is_some_and(|timeout| life.last - life.first >= timeout.saturating_sub(TIMEOUT_SLACK))
 }
 
 fn excused(outages: &Outages<'_>, life: &Life<'_>, next: &Life<'_>) -> bool {

@@ -181,9 +181,11 @@ fn late(
     verdict.looked(later.len() as u64);
     let waited = later.iter().find_map(|start| {
         let since = start.ready?.max(failover.at);
-        let until = since + NEXT_START_MAX;
+        let until = since.saturating_add(NEXT_START_MAX);
         let well =
             !outages.no_majority.touch(failover.at, until) && !outages.any_executor(failover.at, until);
+        // A later blow begins the time anew, and is judged by itself.
+        let well = well && !outages.strikes(failover.at + 1, until).iter().any(|fault| fault.leader);
         (until < next && well && had_room(index, start.amounts, since, until)).then_some((start, since))
     });
     if let Some((start, since)) = waited {
@@ -209,7 +211,11 @@ fn had_room(index: &Index<'_>, wanted: Amounts, from: Micros, until: Micros) -> 
     for (_, _, step) in index.steps() {
         let amounts = step.shape.map(|shape| shape.amounts).unwrap_or_default();
         // An attempt is placed somewhat before its first mark and released somewhat after its last.
-        for life in step.lives.iter().filter(|life| life.first <= until && life.last + 1_000_000 >= from) {
+        for life in step
+            .lives
+            .iter()
+            .filter(|life| life.first <= until && life.last.saturating_add(1_000_000) >= from)
+        {
             let sum = held.entry(life.agent).or_default();
             sum.cpu_millis += amounts.cpu_millis;
             sum.mem_bytes += amounts.mem_bytes;

@@ -115,18 +115,22 @@ fn a_step_that_failed_for_good_begins_again() {
 #[test]
 fn a_step_begins_after_its_run_was_shown_as_ended() {
     accuses(quiet(), &[Promise::P5], |history| {
-        let place = history.operations.iter().position(|operation| match &operation.answer {
-            Answer::Seen(view) => view.status == RunState::Cancelled,
-            _ => false,
-        })?;
-        let run_id = run_of(&history.operations[place])?.to_owned();
-        let begun = |node: &&mut FinalNode| node.is_step && node.attempts == 0;
         let needs_nothing = ["a", "first", "prepare", "before", "try"];
-        let node = end_mut(history, &run_id)?.nodes.iter_mut().filter(begun);
-        let node = node.into_iter().find(|node| needs_nothing.contains(&node.path.as_str()))?;
-        node.attempts = 1;
-        let step = node.path.clone();
-        let at = history.operations[place].answered? + 1;
+        let unbegun = |node: &&FinalNode| node.attempts == 0 && needs_nothing.contains(&node.path.as_str());
+        let mut cancelled = history.end.runs.iter().filter(|run| run.status == RunState::Cancelled);
+        let run = cancelled.find(|run| run.nodes.iter().any(|node| unbegun(&node)))?;
+        let run_id = run.run_id.clone();
+        let step = run.nodes.iter().find(unbegun)?.path.clone();
+        let called = history.end.at - 100;
+        history.operations.push(Operation {
+            client: 99,
+            called,
+            answered: Some(called + 10),
+            request: Request::Get { run_id: run_id.clone(), stale: true },
+            answer: Answer::Seen(RunView { status: RunState::Cancelled, stale: true, ..RunView::default() }),
+        });
+        let at = called + 20;
+        node_mut(history, &run_id, &step)?.attempts = 1;
         let agent = "executor-1".to_owned();
         history.marks.push(Mark {
             at,

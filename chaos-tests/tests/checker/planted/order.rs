@@ -27,7 +27,7 @@ fn a_step_begins_before_its_need_has_succeeded() {
 fn a_step_begins_before_a_composite_has_succeeded() {
     accuses(stormy(), &[Promise::P6], |history| {
         let mut words = too_early(history, "fan", "last", "fan[3]/two")?;
-        words.push("fan[3]/two".into());
+        words.push("needs `fan`: fan[".into());
         Some(words)
     });
 }
