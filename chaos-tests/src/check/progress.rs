@@ -3,9 +3,9 @@
 //! How soon is reported for each blow. It is a violation only beyond a generous bound, and only where a majority of
 //! replicas and all executors were well and a step was ready that had room: so the bound is never about luck.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::index::{Index, Run, answered};
+use super::index::{Index, Life, Run, answered};
 use super::needs::Needs;
 use super::outages::Outages;
 use super::path;
@@ -14,6 +14,9 @@ use crate::history::{Amounts, Answer, Fault, FinalNode, Micros, RunState};
 
 /// The longest that a ready step may wait after the leader was struck.
 pub const NEXT_START_MAX: Micros = 10_000_000;
+
+/// How long after its last mark an attempt may still hold what it held.
+const RELEASE: Micros = 1_000_000;
 
 pub(super) fn check<'h>(
     index: &Index<'h>,
@@ -71,9 +74,11 @@ fn waits_in_peace(run: &Run<'_>) -> Result<(), String> {
         return Err("no node of it is under way".to_owned());
     };
     let name = run.shape.and_then(|shape| shape.waits.get(&path::definition(&waiting.path)));
-    let taken = |id: &str| run.end.is_some_and(|end| end.signals.iter().any(|taken| taken == id));
+    let taken: BTreeSet<&str> = run.end.iter().flat_map(|end| &end.signals).map(String::as_str).collect();
     let left = run.signals().find(|(signal, id, sent)| {
-        matches!(sent.answer, Answer::Accepted) && !taken(id) && name.is_none_or(|name| name == signal)
+        matches!(sent.answer, Answer::Accepted)
+            && !taken.contains(id)
+            && name.is_none_or(|name| name == signal)
     });
     match left {
         Some((_, id, sent)) => Err(format!(
@@ -179,51 +184,57 @@ fn late(
 ) {
     let later = &starts[starts.partition_point(|start| start.at < next)..];
     verdict.looked(later.len() as u64);
-    let waited = later.iter().find_map(|start| {
+    let waited = |start: &Start<'_>| {
         let since = start.ready?.max(failover.at);
         let until = since.saturating_add(NEXT_START_MAX);
         let well =
             !outages.no_majority.touch(failover.at, until) && !outages.any_executor(failover.at, until);
         // A later blow begins the time anew, and is judged by itself.
-        let well = well && !outages.strikes(failover.at + 1, until).iter().any(|fault| fault.leader);
-        (until < next && well && had_room(index, start.amounts, since, until)).then_some((start, since))
-    });
-    if let Some((start, since)) = waited {
-        verdict.violation(
-            failover.at,
-            format!(
-                "after `{}` at {} no attempt began until {}; step `{}` of run `{}` was ready from {} and had room, a \
-                 majority of replicas and all executors were well",
-                failover.what,
-                time(failover.at),
-                time(next),
-                start.path,
-                start.run_id,
-                time(since)
-            ),
-        );
-    }
+        let blows = outages.strikes(failover.at.saturating_add(1), until);
+        (until < next && well && !blows.iter().any(|fault| fault.leader)).then_some(since)
+    };
+    let waiting: Vec<(Micros, &Start<'_>)> =
+        later.iter().filter_map(|start| Some((waited(start)?, start))).collect();
+    let Some(first) = waiting.iter().map(|(since, _)| *since).min() else { return };
+    let free = free(index, first, next);
+    let fits = |wanted: Amounts| {
+        let has = |(cpu_millis, mem_bytes): &(u64, u64)| {
+            wanted.cpu_millis <= *cpu_millis && wanted.mem_bytes <= *mem_bytes
+        };
+        free.iter().any(has)
+    };
+    let Some((since, start)) = waiting.iter().find(|(_, start)| fits(start.amounts)) else { return };
+    verdict.violation(
+        failover.at,
+        format!(
+            "after `{}` at {} no attempt began until {}; step `{}` of run `{}` was ready from {} and had room, a \
+             majority of replicas and all executors were well",
+            failover.what,
+            time(failover.at),
+            time(next),
+            start.path,
+            start.run_id,
+            time(*since)
+        ),
+    );
 }
 
-/// Whether some agent had room all this time, beside all that ran on it at any of its instants.
-fn had_room(index: &Index<'_>, wanted: Amounts, from: Micros, until: Micros) -> bool {
-    let mut held: BTreeMap<&str, Amounts> = BTreeMap::new();
+/// What each agent had left all this time, beside all that ran on it at any instant of it.
+fn free(index: &Index<'_>, from: Micros, next: Micros) -> Vec<(u64, u64)> {
+    let mut free: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (agent, offered) in &index.history.agents {
+        free.insert(agent, (offered.cpu_millis, offered.mem_bytes));
+    }
     for (_, _, step) in index.steps() {
         let amounts = step.shape.map(|shape| shape.amounts).unwrap_or_default();
-        // An attempt is placed somewhat before its first mark and released somewhat after its last.
-        for life in step
-            .lives
-            .iter()
-            .filter(|life| life.first <= until && life.last.saturating_add(1_000_000) >= from)
-        {
-            let sum = held.entry(life.agent).or_default();
-            sum.cpu_millis += amounts.cpu_millis;
-            sum.mem_bytes += amounts.mem_bytes;
+        // An attempt is released somewhat after its last mark.
+        let ran = |life: &&Life<'_>| life.first < next && life.last.saturating_add(RELEASE) >= from;
+        for life in step.lives.iter().filter(ran) {
+            if let Some((cpu_millis, mem_bytes)) = free.get_mut(life.agent) {
+                *cpu_millis = cpu_millis.saturating_sub(amounts.cpu_millis);
+                *mem_bytes = mem_bytes.saturating_sub(amounts.mem_bytes);
+            }
         }
     }
-    index.history.agents.iter().any(|(agent, offered)| {
-        let held = held.get(agent.as_str()).copied().unwrap_or_default();
-        held.cpu_millis + wanted.cpu_millis <= offered.cpu_millis
-            && held.mem_bytes + wanted.mem_bytes <= offered.mem_bytes
-    })
+    free.into_values().collect()
 }

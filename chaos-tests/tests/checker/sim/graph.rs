@@ -55,7 +55,7 @@ impl World {
         }
         for node in 0..self.runs[run].nodes.len() {
             if self.runs[run].nodes[node].status == "READY" && !self.ready.contains(&(run, node)) {
-                self.ready.push((run, node));
+                self.ready.push_back((run, node));
             }
         }
         self.note_view(run);

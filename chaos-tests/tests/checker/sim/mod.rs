@@ -9,7 +9,7 @@ mod work;
 pub mod workflows;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use meson_chaos_tests::history::{
     Amounts, FinalNode, FinalRun, History, Micros, Operation, Request, RunState, RunView,
@@ -25,6 +25,9 @@ pub const MILLI: Micros = 1_000;
 /// How long an executor may run attempts without a leader, and what the scheduler waits beyond it.
 const LEASE: Micros = 3_000 * MILLI;
 const LEASE_MARGIN: Micros = 500 * MILLI;
+
+/// What each agent offers.
+const AGENT_CPU_MILLIS: u64 = 4_000;
 
 /// How much happens.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +141,8 @@ struct Attempt {
 
 struct Executor {
     down: bool,
+    /// What its living attempts hold.
+    cpu_millis: u64,
     /// When it last lost its leader; none while it has one.
     silent_since: Option<Micros>,
 }
@@ -157,8 +162,10 @@ struct World {
     /// Runs that some client knows of.
     known: Vec<usize>,
     attempts: Vec<Attempt>,
+    /// Attempts that are not over.
+    live: BTreeSet<usize>,
     /// Ready steps, first come first served: run and node.
-    ready: Vec<(usize, usize)>,
+    ready: VecDeque<(usize, usize)>,
     sent: Vec<Sent>,
     left: Vec<u32>,
     faults_left: u32,
@@ -173,10 +180,12 @@ impl World {
             history.workflows.insert(workflow.name.into(), workflow.shape());
         }
         for executor in 0..size.executors {
-            let offered = Amounts { cpu_millis: 4_000, mem_bytes: 8 << 30 };
+            let offered = Amounts { cpu_millis: AGENT_CPU_MILLIS, mem_bytes: 8 << 30 };
             history.agents.insert(executor_name(executor), offered);
         }
-        let executors = (0..size.executors).map(|_| Executor { down: false, silent_since: None }).collect();
+        let executors = (0..size.executors)
+            .map(|_| Executor { down: false, cpu_millis: 0, silent_since: None })
+            .collect();
         let mut world = World {
             random: Random::new(seed),
             size,
@@ -191,7 +200,8 @@ impl World {
             requests: BTreeMap::new(),
             known: Vec::new(),
             attempts: Vec::new(),
-            ready: Vec::new(),
+            live: BTreeSet::new(),
+            ready: VecDeque::new(),
             sent: Vec::new(),
             left: vec![size.operations; size.clients as usize],
             faults_left: size.faults,

@@ -2,7 +2,7 @@
 
 use meson_chaos_tests::history::{Amounts, Mark, MarkKind, Micros, RunState};
 
-use super::{Attempt, Event, LEASE_MARGIN, MILLI, World, executor_name};
+use super::{AGENT_CPU_MILLIS, Attempt, Event, LEASE_MARGIN, MILLI, World, executor_name};
 
 impl World {
     /// Places ready steps where there is room, in the order they came.
@@ -10,35 +10,34 @@ impl World {
         if self.leader.is_none() {
             return;
         }
-        for (run, node) in std::mem::take(&mut self.ready) {
+        // Who finds no room lets others pass, but not for long.
+        let mut passed = 0;
+        for _ in 0..self.ready.len() {
+            if passed >= 20 {
+                break;
+            }
+            let Some((run, node)) = self.ready.pop_front() else { break };
             let state = &self.runs[run].nodes[node];
             if state.status != "READY" {
                 continue;
             }
             let wanted = Amounts { cpu_millis: state.cpu_millis, mem_bytes: 1 << 28 };
-            let executors: Vec<usize> =
-                (0..self.executors.len()).filter(|executor| self.has_room(*executor, wanted)).collect();
-            if executors.is_empty() {
-                self.ready.push((run, node));
-                continue;
+            let first = self.random.below(self.executors.len());
+            let mut executors = (0..self.executors.len()).map(|place| (first + place) % self.executors.len());
+            match executors.find(|executor| self.has_room(*executor, wanted)) {
+                Some(executor) => self.begin_attempt(run, node, executor, wanted),
+                None => {
+                    self.ready.push_back((run, node));
+                    passed += 1;
+                }
             }
-            let executor = executors[self.random.below(executors.len())];
-            self.begin_attempt(run, node, executor, wanted);
         }
     }
 
     fn has_room(&self, executor: usize, wanted: Amounts) -> bool {
-        let Some(offered) = self.history.agents.get(&executor_name(executor)) else { return false };
-        let held = self.live().filter(|attempt| attempt.executor == executor);
-        let held = held.map(|attempt| attempt.amounts.cpu_millis).sum::<u64>();
-        let here = !self.executors[executor].down && self.executors[executor].silent_since.is_none();
-        here && held + wanted.cpu_millis <= offered.cpu_millis
-    }
-
-    /// Attempts that the state counts as alive. Old ones are over: few are looked at from the end.
-    fn live(&self) -> impl Iterator<Item = &Attempt> {
-        let recent = self.attempts.len().saturating_sub(400);
-        self.attempts[recent..].iter().filter(|attempt| !attempt.over)
+        let state = &self.executors[executor];
+        let here = !state.down && state.silent_since.is_none();
+        here && state.cpu_millis + wanted.cpu_millis <= AGENT_CPU_MILLIS
     }
 
     fn begin_attempt(&mut self, run: usize, node: usize, executor: usize, amounts: Amounts) {
@@ -48,6 +47,8 @@ impl World {
         let succeeds = !self.random.percent(state.failures_percent);
         let (number, fence) = (state.attempts, self.fence() + 1);
         let process = 1_000 + (fence % 30_000) as u32;
+        self.live.insert(self.attempts.len());
+        self.executors[executor].cpu_millis += amounts.cpu_millis;
         self.attempts.push(Attempt {
             run,
             node,
@@ -76,6 +77,14 @@ impl World {
         self.attempts[attempt].started = Some(self.now);
         let time = self.random.between(20, 700) * MILLI;
         self.after(time, Event::End(attempt));
+    }
+
+    /// The state knows that the attempt has ended.
+    fn settle(&mut self, attempt: usize) {
+        let state = &mut self.attempts[attempt];
+        state.over = true;
+        self.executors[state.executor].cpu_millis -= state.amounts.cpu_millis;
+        self.live.remove(&attempt);
     }
 
     /// The process ends by itself.
@@ -132,7 +141,7 @@ impl World {
             return self.after(25 * MILLI, Event::Report(attempt));
         }
         let (run, node, succeeds) = (state.run, state.node, state.succeeds);
-        self.attempts[attempt].over = true;
+        self.settle(attempt);
         let cancelling = self.runs[run].cancelling;
         let failing = self.runs[run].failing;
         let state = &mut self.runs[run].nodes[node];
@@ -172,7 +181,7 @@ impl World {
 
     /// A cancel took effect: what runs is killed soon, unless it ends by itself before.
     pub(super) fn kill_attempts(&mut self, run: usize) {
-        for attempt in 0..self.attempts.len() {
+        for attempt in self.live.iter().copied().collect::<Vec<usize>>() {
             let state = &mut self.attempts[attempt];
             if state.run == run && !state.ended && !state.over {
                 state.succeeds = false;
@@ -206,7 +215,7 @@ impl World {
                 continue;
             }
             self.kill_process(attempt);
-            self.attempts[attempt].over = true;
+            self.settle(attempt);
             let Attempt { run, node, .. } = self.attempts[attempt];
             let state = &self.runs[run];
             let status = match (state.cancelling, state.failing) {
@@ -222,10 +231,7 @@ impl World {
     }
 
     fn of(&self, executor: usize) -> Vec<usize> {
-        let here = |attempt: &usize| {
-            let state = &self.attempts[*attempt];
-            state.executor == executor && !state.over
-        };
-        (0..self.attempts.len()).filter(here).collect()
+        let here = |attempt: &usize| self.attempts[*attempt].executor == executor;
+        self.live.iter().copied().filter(here).collect()
     }
 }
