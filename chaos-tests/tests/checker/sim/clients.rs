@@ -77,8 +77,8 @@ impl World {
 
     fn reply(&mut self, operation: usize, answer: Answer) {
         if let Answer::Started { run_id } = &answer
-            && let Some(run) = self.runs.iter().rposition(|run| run.id == *run_id)
-            && !self.known.contains(&run)
+            && let Some(run) = self.find(run_id)
+            && !std::mem::replace(&mut self.runs[run].known, true)
         {
             self.known.push(run);
         }
@@ -101,7 +101,7 @@ impl World {
     }
 
     fn find(&self, run_id: &str) -> Option<usize> {
-        self.runs.iter().rposition(|run| run.id == run_id)
+        run_id.strip_prefix("run-")?.parse().ok().filter(|run| *run < self.runs.len())
     }
 
     fn start(&mut self, request_id: &str, workflow: &str) -> Answer {
@@ -127,6 +127,7 @@ impl World {
             signals: Vec::new(),
             signal_ids: Vec::new(),
             views: Vec::new(),
+            known: false,
         });
         self.advance(run);
         Answer::Started { run_id }

@@ -16,6 +16,8 @@ pub struct Node {
     pub cpu_millis: u64,
     pub attempts_max: u32,
     pub failures_percent: u64,
+    /// Whether it is in the queue of ready steps.
+    pub queued: bool,
 }
 
 pub fn is_over(status: &str) -> bool {
@@ -54,7 +56,9 @@ impl World {
             }
         }
         for node in 0..self.runs[run].nodes.len() {
-            if self.runs[run].nodes[node].status == "READY" && !self.ready.contains(&(run, node)) {
+            let state = &mut self.runs[run].nodes[node];
+            if state.status == "READY" && !state.queued {
+                state.queued = true;
                 self.ready.push_back((run, node));
             }
         }
@@ -98,6 +102,7 @@ fn place_of(run: &mut Run, around: &str, def: &Def) -> usize {
         cpu_millis,
         attempts_max,
         failures_percent,
+        queued: false,
     });
     place
 }

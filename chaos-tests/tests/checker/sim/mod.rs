@@ -121,6 +121,8 @@ struct Run {
     signal_ids: Vec<String>,
     /// All that could ever be seen of it, for reads from the past.
     views: Vec<(Micros, RunView)>,
+    /// Whether some client knows of it.
+    known: bool,
 }
 
 /// A process of a step.

@@ -13,12 +13,13 @@ impl World {
         // Who finds no room lets others pass, but not for long.
         let mut passed = 0;
         for _ in 0..self.ready.len() {
-            if passed >= 20 {
+            if passed >= 4 {
                 break;
             }
             let Some((run, node)) = self.ready.pop_front() else { break };
-            let state = &self.runs[run].nodes[node];
-            if state.status != "READY" {
+            let state = &mut self.runs[run].nodes[node];
+            state.queued = state.status == "READY";
+            if !state.queued {
                 continue;
             }
             let wanted = Amounts { cpu_millis: state.cpu_millis, mem_bytes: 1 << 28 };
@@ -42,7 +43,7 @@ impl World {
 
     fn begin_attempt(&mut self, run: usize, node: usize, executor: usize, amounts: Amounts) {
         let state = &mut self.runs[run].nodes[node];
-        state.status = "PLACED";
+        (state.status, state.queued) = ("PLACED", false);
         state.attempts += 1;
         let succeeds = !self.random.percent(state.failures_percent);
         let (number, fence) = (state.attempts, self.fence() + 1);
