@@ -2,7 +2,7 @@
 //! by itself, its time was over, its executor had trouble, or no majority of replicas could lead. A dead, paused or
 //! cut-off leader is none, nor is nothing at all.
 //!
-//! A cancel is no reason either: it ends attempts, and never starts others.
+//! A cancel is no reason either, nor is the failure of another step: both end attempts, and never start others.
 
 use super::index::{Index, Life, Step};
 use super::outages::{Outages, RECOVERY};

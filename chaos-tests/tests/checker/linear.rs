@@ -241,6 +241,18 @@ fn what_was_never_answered_may_happen_late_or_never() {
     assert!(!fits(&[read(10, 1), Call { called: 30, ..open }]), "it cannot happen before it was sent");
 }
 
+/// Rather than search for ever, it says so.
+#[test]
+fn too_many_configurations_are_given_up() {
+    let write = |place: u8| Call {
+        called: 0,
+        answered: Some(100 + Micros::from(place)),
+        op: RegisterOp::Write(place),
+    };
+    let calls: Vec<Call<RegisterOp>> = (1..=24).map(write).collect();
+    assert_eq!(search(&Register, &calls, &mut 0), Outcome::TooMany);
+}
+
 /// A search without memory would try 2^40 orders here.
 #[test]
 fn many_overlapping_calls_are_no_trouble() {

@@ -5,6 +5,7 @@ mod files;
 mod legal;
 mod linear;
 mod planted;
+mod reports;
 mod scale;
 mod sim;
 mod wild;

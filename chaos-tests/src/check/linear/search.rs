@@ -3,6 +3,10 @@
 //! configurations that are still possible: a state of the model, and which of the calls under way have taken effect.
 //! An operation takes effect only when an answer forces it to; a configuration that was met before is not followed again.
 //!
+//! `stateright` 0.31 has a `LinearizabilityTester` that knows of operations without an answer, but it keeps no memory of
+//! configurations, copies the whole history at each step, does not say which answer broke the order, and brings a web
+//! server along; hence this.
+//!
 //! Three rules keep the configurations few without losing any order. A call that must still take effect, would not change
 //! the state, and [settles](Model::settles), does so at once. A call that was never answered does not take effect where
 //! it would not change the state: it can still do so later. And of several equal ones the first does.

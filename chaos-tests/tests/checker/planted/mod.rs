@@ -19,7 +19,7 @@ use meson_chaos_tests::history::{
 use crate::sim::{self, Size};
 
 /// Histories that a test looks through for a place to plant.
-const HISTORIES: u64 = 40;
+const HISTORIES: u64 = 30;
 
 /// With faults, and without.
 fn stormy() -> &'static [History] {
