@@ -1,6 +1,7 @@
 //! Real processes under faults: a cluster of the real binaries on free ports of this machine, clients that ride through
 //! failovers, and waits on conditions. Tests and benchmarks drive the binaries through this, never scheduler internals.
 
+pub mod check;
 mod client;
 mod cluster;
 pub mod history;
