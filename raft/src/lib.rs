@@ -22,8 +22,6 @@ mod log_size;
 mod log_store;
 mod machine;
 mod network;
-#[cfg(test)]
-mod powercut;
 mod reads;
 mod replica;
 mod role;
@@ -35,6 +33,8 @@ mod status;
 #[cfg(test)]
 mod storage_suite;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use archive::{Archive, Records};

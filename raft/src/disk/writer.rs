@@ -74,12 +74,14 @@ pub struct Writer {
     failed: Option<StoreError>,
     /// What is still to be swept.
     sweeps: VecDeque<(Tree, Vec<u8>)>,
+    /// The key of the last entry, unless it has to be looked up.
+    log_end: Option<Vec<u8>>,
 }
 
 impl Writer {
     /// For a store that was just opened.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, failed: None, sweeps: VecDeque::new() }
+        Self { parts, failed: None, sweeps: VecDeque::new(), log_end: None }
     }
 
     /// Works until closed, then closes the store.
@@ -173,6 +175,13 @@ impl Writer {
     fn write_group(&mut self, group: Vec<(Vec<Op>, bool, Done)>, bytes: u64) {
         let (mut ops, mut at_once, mut synced) = (Vec::new(), Vec::new(), Vec::new());
         for (more, sync, done) in group {
+            for op in &more {
+                match op {
+                    Op::Put(Tree::Log, key, _) => self.log_end = Some(key.clone()),
+                    _ if op.tree() == Tree::Log => self.log_end = None,
+                    _ => {}
+                }
+            }
             ops.extend(more);
             if sync { synced.push(done) } else { at_once.push(done) }
         }
@@ -248,9 +257,10 @@ impl Writer {
     /// Makes all that was applied durable, then promises it. The store's flush hands its buffers to the operating
     /// system and asks that writing begin; only the second step waits for the disk.
     fn commit(&mut self) -> Result<(), StoreError> {
+        let known = self.log_end.as_deref().and_then(|key| key.try_into().ok()).map(u64::from_be_bytes);
         let log_end = self.with_trees(|trees| {
             trees.db.flush().map_err(|source| values::failed(Tree::Log, &[], source))?;
-            opening::log_end(trees)
+            known.map_or_else(|| opening::log_end(trees), |index| Ok(Some(index)))
         })?;
         if !sabotage::without("sync-before-ack") {
             let path = self.parts.directory.join(opening::FILE);

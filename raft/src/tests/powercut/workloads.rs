@@ -12,7 +12,7 @@ pub mod log {
 
     use crate::disk::Disk;
     use crate::log_store::LogStore;
-    use crate::powercut::Dice;
+    use crate::tests::powercut::Dice;
     use crate::types::{Batch, Entry, LogId, Vote};
 
     const STEPS: u64 = 150;
@@ -163,7 +163,7 @@ pub mod replica {
 
     use bytes::Bytes;
 
-    use crate::powercut::Dice;
+    use crate::tests::powercut::Dice;
     use crate::{Applied, ArchiveOp, Config, Member, Position, Replica, SnapshotView, StateMachine};
 
     const COMMANDS: u64 = 240;
@@ -182,7 +182,7 @@ pub mod replica {
             let mut applied = Applied { outcomes: commands.to_vec(), archive: Vec::new() };
             for command in commands {
                 let number = number(command);
-                if number % 4 == 0 {
+                if number.is_multiple_of(4) {
                     let key = number.to_be_bytes().to_vec();
                     applied.archive.push(ArchiveOp::Put { key, value: command.clone() });
                 } else {

@@ -58,7 +58,7 @@ impl Recorded {
 fn record(workload: &str, seed: u64, sabotage: &str) -> Recorded {
     let dir = tempfile::tempdir().unwrap();
     let shim = dir.path().join("shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/powercut/shim.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/powercut/shim.c");
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
         .arg(&shim)
@@ -72,7 +72,7 @@ fn record(workload: &str, seed: u64, sabotage: &str) -> Recorded {
     // The file's own name, which is the one the kernel tells the shim.
     let root = dir.path().canonicalize().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "powercut::child", "--nocapture"])
+        .args(["--exact", "tests::powercut::child", "--nocapture"])
         .env("LD_PRELOAD", &shim)
         .env("MESON_CUT_CHILD", workload)
         .env("MESON_CUT_SEED", seed.to_string())
