@@ -1,9 +1,12 @@
 //! Real processes under faults: a cluster of the real binaries on free ports of this machine, clients that ride through
 //! failovers, and waits on conditions. Tests and benchmarks drive the binaries through this, never scheduler internals.
 
+pub mod chance;
 mod client;
+pub mod clock;
 mod cluster;
 pub mod history;
+pub mod network;
 mod steer;
 mod wait;
 
