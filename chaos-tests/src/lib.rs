@@ -2,6 +2,7 @@
 //! failovers, and waits on conditions. Tests and benchmarks drive the binaries through this, never scheduler internals.
 
 pub mod chance;
+pub mod check;
 mod client;
 pub mod clock;
 mod cluster;
