@@ -237,7 +237,7 @@ fn end(child: &mut Option<Child>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When it is not there.
-pub fn binary_path(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn binary_path(name: &str) -> anyhow::Result<PathBuf> {
     let dir = match std::env::var_os("MESON_BIN_DIR") {
         Some(dir) => PathBuf::from(dir),
         // Tests run from target/<profile>/deps.

@@ -6,9 +6,12 @@ pub mod check;
 mod client;
 pub mod clock;
 mod cluster;
+pub mod faults;
 pub mod history;
 pub mod network;
+pub mod schedule;
 mod steer;
+pub mod testbed;
 mod wait;
 
 pub use client::Client;

@@ -45,8 +45,9 @@ impl Host {
             namespace: String::new(),
         };
         let name = name.to_owned();
-        host.namespace =
-            host.run(move || enter(&name))?.context("cannot make namespaces: root with CAP_SYS_ADMIN is needed")?;
+        host.namespace = host
+            .run(move || enter(&name))?
+            .context("cannot make namespaces: root with CAP_SYS_ADMIN is needed")?;
         Ok(host)
     }
 
@@ -75,11 +76,11 @@ impl Host {
         receiver.recv().map_err(|_| gone())
     }
 
-    /// Starts a process here; it is killed when this host is gone.
+    /// Starts a process here that writes its words to a file; it is killed when this host is gone.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(&self, command: &Command) -> anyhow::Result<Child> {
+    pub fn spawn(&self, command: &Command, log: File) -> anyhow::Result<Child> {
         // `setpriv` asks the kernel for the kill and becomes the program, with the same process id.
         let mut tied = Command::new("setpriv");
         tied.args([OsStr::new("--pdeathsig"), OsStr::new("KILL"), command.get_program()]);
@@ -90,7 +91,8 @@ impl Host {
                 None => tied.env_remove(name),
             };
         }
-        Ok(self.run(move || tied.stdin(std::process::Stdio::null()).spawn())??)
+        tied.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(self.run(move || tied.spawn())??)
     }
 
     /// Makes its network device and the ways to all others; gives the other end of the device.
@@ -114,7 +116,8 @@ impl Drop for Host {
     fn drop(&mut self) {
         for pid in self.processes() {
             // Only fails for one that has just ended.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         self.jobs = None;
         if let Some(thread) = self.thread.take() {

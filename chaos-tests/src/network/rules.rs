@@ -9,8 +9,8 @@ use super::Port;
 /// One direction between two hosts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Link {
-    /// Nothing comes through.
-    pub cut: bool,
+    /// Nothing comes through while this is not 0: how many faults cut it at the same time.
+    pub cuts: u32,
     /// How long every frame is held back.
     pub delay: Duration,
     /// Up to how much longer, drawn anew for each frame. Frames of a link keep their order.

@@ -150,7 +150,7 @@ impl Inner {
             return;
         }
         let link = self.rules.link(from, to);
-        if link.cut {
+        if link.cuts > 0 {
             self.cut.fetch_add(1, Ordering::Relaxed);
         } else if link.loss_in_thousand > 0 && chance.in_thousand(u64::from(link.loss_in_thousand)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -197,9 +197,7 @@ impl Inner {
                     }
                     held
                 }
-                Some(at) => {
-                    self.wake.wait_timeout(held, at - now).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(at) => self.wake.wait_timeout(held, at - now).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.wake.wait(held).unwrap_or_else(PoisonError::into_inner),
             };
         }
