@@ -61,6 +61,19 @@ impl Chance {
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         if of.is_empty() { None } else { of.get((self.number() % of.len() as u64) as usize) }
     }
+
+    /// One of these, as likely as its weight; there must be one.
+    pub fn weighted<K: Copy>(&mut self, kinds: &[(K, u64)]) -> K {
+        let total: u64 = kinds.iter().map(|(_, weight)| weight).sum();
+        let mut left = self.between(0, total.saturating_sub(1));
+        for (kind, weight) in kinds {
+            if left < *weight {
+                return *kind;
+            }
+            left -= weight;
+        }
+        kinds[kinds.len() - 1].0
+    }
 }
 
 #[cfg(test)]

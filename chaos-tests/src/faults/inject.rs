@@ -58,35 +58,24 @@ impl Injected {
                 Fault::DiskSlow { .. } => testbed.slow_syncs(*machine, 0)?,
             }
         }
-        Ok(self.record(testbed))
+        Ok(self.record())
     }
 
     /// What goes into the history, as if it were healed now.
-    pub fn record(&self, testbed: &Testbed) -> history::Fault {
+    pub fn record(&self) -> history::Fault {
         let names: Vec<String> = self.machines.iter().map(Machine::to_string).collect();
         history::Fault {
             from: self.from,
             until: clock::now(),
             what: format!("{}: {}", self.fault.kind(), names.join(", ")),
-            touches: self.touched(testbed).iter().map(Machine::to_string).collect(),
+            touches: self.touched().map(Machine::to_string).collect(),
             leader: self.leader.is_some_and(|leader| self.machines.contains(&leader)),
         }
     }
 
-    /// Machines that a process under test runs on and whose work the fault may hinder. Clients are none: what a fault
-    /// does to them excuses nobody.
-    fn touched(&self, testbed: &Testbed) -> Vec<Machine> {
-        let mut touched = self.machines.clone();
-        // A cut between a leader and executors hinders the executors as well; one between replicas only the struck.
-        if let Fault::Cut { from, .. } | Fault::Delay { from, .. } | Fault::Loss { from, .. } = &self.fault {
-            for machine in &self.machines {
-                let others = from.machines(testbed.options().size, *machine);
-                touched.extend(others.iter().filter(|other| matches!(other, Machine::Executor(_))));
-            }
-        }
-        touched.retain(|machine| matches!(machine, Machine::Replica(_) | Machine::Executor(_)));
-        touched.sort();
-        touched.dedup();
-        touched
+    /// Machines whose work the fault may hinder: those that it strikes. A leader that is cut off is one machine, whoever
+    /// it was cut off from: the others are to go on without it. What a fault does to clients excuses nobody.
+    fn touched(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.iter().filter(|machine| matches!(machine, Machine::Replica(_) | Machine::Executor(_)))
     }
 }

@@ -68,7 +68,7 @@ const OF_OTHERS: [(OfOthers, u64); 10] = [
 /// A fault of the lane of replicas, and how long it lasts.
 pub(super) fn of_replicas(chance: &mut Chance, size: Size, limits: Limits) -> (Fault, u64) {
     let kind = loop {
-        let kind = weighted(chance, &OF_REPLICAS);
+        let kind = chance.weighted(&OF_REPLICAS);
         if limits.disk_full || !matches!(kind, OfReplicas::DiskFull) {
             break kind;
         }
@@ -113,7 +113,7 @@ pub(super) fn of_others(chance: &mut Chance, size: Size, limits: Limits) -> (Fau
     let who = Who::Machine(Machine::Executor(chance.between(0, u64::from(size.executors) - 1) as u8));
     let short = (300, limits.lease_ms * 2 / 3);
     let long = (limits.lease_ms * 5 / 4, limits.lease_ms * 5 / 2);
-    match weighted(chance, &OF_OTHERS) {
+    match chance.weighted(&OF_OTHERS) {
         OfOthers::Kill => {
             let who = if chance.in_thousand(150) { Who::AllExecutors } else { who };
             (Fault::Kill { who }, chance.between(200, 2 * limits.lease_ms))
@@ -135,18 +135,6 @@ pub(super) fn of_others(chance: &mut Chance, size: Size, limits: Limits) -> (Fau
         }
         OfOthers::ClockJump => (jump(chance, who), chance.between(1_000, 15_000)),
     }
-}
-
-fn weighted<K: Copy>(chance: &mut Chance, kinds: &[(K, u64)]) -> K {
-    let total: u64 = kinds.iter().map(|(_, weight)| weight).sum();
-    let mut left = chance.between(0, total - 1);
-    for (kind, weight) in kinds {
-        if left < *weight {
-            return *kind;
-        }
-        left -= weight;
-    }
-    kinds[kinds.len() - 1].0
 }
 
 fn way(chance: &mut Chance) -> Way {
