@@ -21,6 +21,7 @@ struct Arguments {
     /// File of marks.
     marks: std::path::PathBuf,
     /// How long it works, in milliseconds.
+    #[arg(long)]
     work_ms: u64,
     /// Attempts up to this number fail.
     #[arg(long, default_value_t = 0)]

@@ -34,7 +34,7 @@ impl Workload {
     /// Parameters of one run, JSON.
     pub fn params(&self, chance: &mut Chance) -> String {
         let work_ms = match chance.between(0, 9) {
-            0 => chance.between(1_500, 5_000),
+            0 => chance.between(1_500, 4_000),
             1..=3 => chance.between(300, 1_000),
             _ => chance.between(20, 250),
         };
@@ -54,7 +54,8 @@ impl Steps<'_> {
         let mut argv = vec![
             self.program.to_string_lossy().into_owned(),
             self.marks.to_string_lossy().into_owned(),
-            "{{ params.work }}".to_owned(),
+            // With a word beside it: an expression alone would stay a number, and arguments are words.
+            "--work-ms={{ params.work }}".to_owned(),
         ];
         argv.extend(more.iter().map(ToString::to_string));
         json!({
