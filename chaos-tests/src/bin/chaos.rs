@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use meson_chaos_tests::chance::Chance;
 use meson_chaos_tests::check::check;
 use meson_chaos_tests::history::History;
+use meson_chaos_tests::load::Pace;
 use meson_chaos_tests::run::{Outcome, Plan, run};
 use meson_chaos_tests::schedule::{Limits, Schedule};
 use meson_chaos_tests::testbed::Options;
@@ -39,6 +40,9 @@ enum Command {
         kills: u32,
         #[command(flatten)]
         common: Common,
+        /// File for the times from kill to next step; it says how they were measured.
+        #[arg(long)]
+        results: Option<PathBuf>,
     },
     /// Plays a saved schedule again.
     Replay {
@@ -83,17 +87,21 @@ fn main() -> anyhow::Result<ExitCode> {
                 disk_full: !no_disk_full,
             };
             let schedule = Schedule::of(options.seed, options.size, limits);
-            finish(play(options, schedule, &common)?)
+            finish(play(options, schedule, &common, Pace::Mixed)?)
         }
-        Command::Kills { kills, common } => {
+        Command::Kills { kills, common, results } => {
             let options = options(&common, common.seed.unwrap_or_else(Chance::fresh_seed))?;
             let schedule = Schedule::kills(options.seed, kills);
-            finish(play(options, schedule, &common)?)
+            let (dir, outcome) = play(options, schedule, &common, Pace::Quick)?;
+            if let Some(results) = results {
+                std::fs::write(results, outcome.failover_markdown())?;
+            }
+            finish((dir, outcome))
         }
         Command::Replay { schedule, common } => {
             let schedule: Schedule = serde_json::from_slice(&std::fs::read(schedule)?)?;
             let options = options(&common, schedule.seed)?;
-            finish(play(options, schedule, &common)?)
+            finish(play(options, schedule, &common, Pace::Mixed)?)
         }
         Command::Check { history } => {
             let report = check(&History::load(&history)?);
@@ -115,7 +123,12 @@ fn options(common: &Common, seed: u64) -> anyhow::Result<Options> {
     Ok(options)
 }
 
-fn play(options: Options, schedule: Schedule, common: &Common) -> anyhow::Result<(PathBuf, Outcome)> {
+fn play(
+    options: Options,
+    schedule: Schedule,
+    common: &Common,
+    pace: Pace,
+) -> anyhow::Result<(PathBuf, Outcome)> {
     let dir = options.dir.clone();
     println!(
         "{} faults of replicas and {} of others in {} s; everything goes to {}",
@@ -124,7 +137,7 @@ fn play(options: Options, schedule: Schedule, common: &Common) -> anyhow::Result
         schedule.lasts_ms / 1_000,
         dir.display()
     );
-    Ok((dir, run(Plan { options, schedule, clients_each: common.clients_each })?))
+    Ok((dir, run(Plan { options, schedule, clients_each: common.clients_each, pace })?))
 }
 
 fn finish((dir, outcome): (PathBuf, Outcome)) -> anyhow::Result<ExitCode> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Workload;
+use super::{Pace, Workload};
 use crate::chance::Chance;
 use crate::history::{Operation, RunState};
 
@@ -23,6 +23,8 @@ pub(super) struct Start {
 pub struct Board {
     /// The workflows of the load.
     pub workloads: Vec<Workload>,
+    /// How long their steps work.
+    pub pace: Pace,
     notes: Mutex<Notes>,
     over: AtomicBool,
 }
@@ -40,8 +42,8 @@ struct Notes {
 
 impl Board {
     /// An empty board.
-    pub fn new(workloads: Vec<Workload>) -> Self {
-        Board { workloads, notes: Mutex::default(), over: AtomicBool::new(false) }
+    pub fn new(workloads: Vec<Workload>, pace: Pace) -> Self {
+        Board { workloads, pace, notes: Mutex::default(), over: AtomicBool::new(false) }
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

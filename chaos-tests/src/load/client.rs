@@ -53,7 +53,7 @@ async fn act(caller: &mut Caller, chance: &mut Chance, board: &Board, deed: Deed
             let start = Start {
                 request_id: format!("start-{id}"),
                 workflow: workload.name.to_owned(),
-                params: workload.params(chance),
+                params: workload.params(chance, board.pace),
             };
             // Others may send the same from now on, even before this one is answered.
             board.about_to_start(&start);

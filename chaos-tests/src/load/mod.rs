@@ -10,4 +10,4 @@ pub use board::Board;
 pub use caller::Caller;
 pub(crate) use caller::state;
 pub use client::{drain, drive};
-pub use workflows::{Workload, workloads};
+pub use workflows::{Pace, Workload, workloads};

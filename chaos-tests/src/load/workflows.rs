@@ -16,6 +16,15 @@ const MEM_MIB: u64 = 256;
 /// Retries of a step that fails at first.
 const RETRIES: u32 = 3;
 
+/// How long steps work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Mostly short, some for seconds, so that faults find them at work.
+    Mixed,
+    /// All short, so that at any time some step is about to start.
+    Quick,
+}
+
 /// A workflow of the load.
 pub struct Workload {
     /// Its name.
@@ -32,8 +41,9 @@ pub struct Workload {
 
 impl Workload {
     /// Parameters of one run, JSON.
-    pub fn params(&self, chance: &mut Chance) -> String {
+    pub fn params(&self, chance: &mut Chance, pace: Pace) -> String {
         let work_ms = match chance.between(0, 9) {
+            0..=3 if pace == Pace::Quick => chance.between(20, 100),
             0 => chance.between(1_500, 4_000),
             1..=3 => chance.between(300, 1_000),
             _ => chance.between(20, 250),

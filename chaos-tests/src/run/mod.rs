@@ -2,6 +2,7 @@
 //! rest; then what was seen is gathered into a history, and the checker says what it thinks of it.
 
 mod collect;
+mod failover;
 mod lanes;
 mod ready;
 mod report;
@@ -17,7 +18,7 @@ use anyhow::Context as _;
 use crate::check::check;
 use crate::cluster::binary_path;
 use crate::history::{Fault, History, read_marks};
-use crate::load::{Board, Caller, drain, drive, workloads};
+use crate::load::{Board, Caller, Pace, drain, drive, workloads};
 use crate::schedule::Schedule;
 use crate::testbed::{Death, Machine, Options, Testbed};
 
@@ -35,6 +36,8 @@ pub struct Plan {
     pub schedule: Schedule,
     /// Clients on each machine for clients.
     pub clients_each: u32,
+    /// How long steps work.
+    pub pace: Pace,
 }
 
 /// What happened beside the history.
@@ -65,7 +68,7 @@ pub fn run(plan: Plan) -> anyhow::Result<Outcome> {
     std::fs::write(dir.join("schedule.json"), serde_json::to_vec_pretty(&plan.schedule)?)?;
     let marks = dir.join("marks");
     std::fs::write(&marks, "")?;
-    let board = Arc::new(Board::new(workloads(&step_program()?, &marks)));
+    let board = Arc::new(Board::new(workloads(&step_program()?, &marks), plan.pace));
     let testbed = Arc::new(Testbed::start(plan.options.clone())?);
     let happened = Arc::new(Happened::default());
 
