@@ -1,5 +1,6 @@
 //! Runs the chaos tests from the command line: `chaos mixed` for a schedule of all faults, `chaos kills` for one leader's
-//! death after the other, `chaos replay` for a schedule that was saved, `chaos check` for a history that was saved.
+//! death after the other, `chaos replay` for a schedule that was saved, `chaos check` for a history that was saved, `chaos network` for the cost of
+//! its network.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use meson_chaos_tests::chance::Chance;
 use meson_chaos_tests::check::check;
 use meson_chaos_tests::history::History;
 use meson_chaos_tests::load::Pace;
+use meson_chaos_tests::network::measure;
 use meson_chaos_tests::run::{Outcome, Plan, run};
 use meson_chaos_tests::schedule::{Limits, Schedule};
 use meson_chaos_tests::testbed::Options;
@@ -56,6 +58,8 @@ enum Command {
         /// The file, as `history.jsonl` of an earlier test.
         history: PathBuf,
     },
+    /// Measures what the network between the machines costs.
+    Network,
 }
 
 #[derive(clap::Args)]
@@ -102,6 +106,14 @@ fn main() -> anyhow::Result<ExitCode> {
             let schedule: Schedule = serde_json::from_slice(&std::fs::read(schedule)?)?;
             let options = options(&common, schedule.seed)?;
             finish(play(options, schedule, &common, Pace::Mixed)?)
+        }
+        Command::Network => {
+            let (switch, loopback) = measure()?;
+            for (name, cost) in [("through the switch", switch), ("over loopback", loopback)] {
+                let (micros, megabytes) = (cost.round_trip_micros, cost.megabytes_a_second);
+                println!("{name}: round trip {micros} µs (median), one stream {megabytes} MB/s");
+            }
+            Ok(ExitCode::SUCCESS)
         }
         Command::Check { history } => {
             let report = check(&History::load(&history)?);

@@ -5,11 +5,13 @@
 //! them, and network devices live by file descriptors. The machine's own network is not touched. Needs root.
 
 mod host;
+mod measure;
 mod rules;
 mod switch;
 mod tap;
 
 pub use host::Host;
+pub use measure::{Cost, measure};
 pub use rules::{Link, Rules};
 pub use switch::{Counts, Switch};
 

@@ -53,10 +53,13 @@ struct Inner {
     lost: AtomicU64,
 }
 
+/// A frame that waits: when it goes, its place in the order of coming, whom it goes to, and its bytes.
+type Waiting = (Instant, u64, Port, Vec<u8>);
+
 #[derive(Default)]
 struct Held {
-    /// By the time to go, then by the order of coming.
-    frames: BinaryHeap<Reverse<(Instant, u64, Port, Vec<u8>)>>,
+    /// The next to go first.
+    frames: BinaryHeap<Reverse<Waiting>>,
     /// When the last frame of each link goes, which none behind it may overtake.
     last: HashMap<(Port, Port), Instant>,
     count: u64,

@@ -30,7 +30,11 @@ pub(super) fn recipe(options: &Options, machine: Machine, shim: &Path) -> anyhow
 }
 
 fn env(options: &Options, machine: Machine) -> Vec<(String, String)> {
-    let mut env = vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())];
+    let mut env = vec![
+        ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
+        // Logs are read in files.
+        ("NO_COLOR".to_owned(), "1".to_owned()),
+    ];
     if matches!(machine, Machine::Replica(_)) {
         env.push(("MESON_LEASE_MS".to_owned(), options.lease_ms.to_string()));
         env.push(("MESON_LEASE_MARGIN_MS".to_owned(), options.lease_margin_ms.to_string()));
