@@ -10,10 +10,11 @@ impl Outcome {
     pub fn failover_markdown(&self) -> String {
         let mut out = format!(
             "# Failover\n\nLeader after leader was killed with `kill -9` under load, {} in a row, by \
-             `make chaos-kills` with the seed {}; each was started again {} later. {}\n\n",
+             `make chaos-kills` with the seed {}; each was started again {} later, and the next one \
+             killed when all replicas were well. {}\n\n",
             self.kills(),
             self.history.seed,
-            "1.5 to 3 s",
+            "1 to 2.5 s",
             machine()
         );
         out += "| from the kill of a leader to | times | p50 | p99 | longest |\n|---|---:|---:|---:|---:|\n";

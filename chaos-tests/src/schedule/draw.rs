@@ -101,7 +101,7 @@ pub(super) fn of_replicas(chance: &mut Chance, size: Size, limits: Limits) -> (F
             (lossy(chance, Who::AllReplicas, Others::Replicas), chance.between(3_000, 10_000))
         }
         OfReplicas::ClockJump => (jump(chance, who), chance.between(1_000, 15_000)),
-        OfReplicas::DiskFull => (Fault::DiskFull { who }, chance.between(2_000, 8_000)),
+        OfReplicas::DiskFull => (Fault::DiskFull { who }, chance.between(4_000, 20_000)),
         OfReplicas::DiskSlow => {
             (Fault::DiskSlow { who, by_ms: chance.between(20, 400) }, chance.between(3_000, 10_000))
         }

@@ -33,6 +33,8 @@ pub struct Schedule {
     pub seed: u64,
     /// How long faults strike.
     pub lasts_ms: u64,
+    /// Whether each fault of replicas waits until all of them are well again.
+    pub each_when_well: bool,
     /// Faults of replicas, one after the other.
     pub replicas: Vec<Planned>,
     /// Faults of executors, clients and links, one after the other.
@@ -46,22 +48,21 @@ impl Schedule {
             lane(Chance::part(seed, "replicas"), limits, |chance| draw::of_replicas(chance, size, limits));
         let others =
             lane(Chance::part(seed, "others"), limits, |chance| draw::of_others(chance, size, limits));
-        Schedule { seed, lasts_ms: limits.lasts_ms, replicas, others }
+        Schedule { seed, lasts_ms: limits.lasts_ms, each_when_well: false, replicas, others }
     }
 
-    /// One leader's death after the other, each as soon as the last one is over; nothing else.
+    /// One leader's death after the other, each when all replicas are well again; nothing else.
     pub fn kills(seed: u64, kills: u32) -> Schedule {
         let mut chance = Chance::part(seed, "kills");
         let mut at_ms = 2_000;
         let mut replicas = Vec::new();
         for _ in 0..kills {
-            let lasts_ms = chance.between(1_500, 3_000);
+            let lasts_ms = chance.between(1_000, 2_500);
             let fault = Fault::Kill { who: crate::faults::Who::Leader };
             replicas.push(Planned { at_ms, lasts_ms, fault });
-            // Time for the killed one to start and catch up, so that the next blow leaves a majority.
-            at_ms += lasts_ms + chance.between(3_000, 5_000);
+            at_ms += lasts_ms + chance.between(1_000, 2_000);
         }
-        Schedule { seed, lasts_ms: at_ms, replicas, others: Vec::new() }
+        Schedule { seed, lasts_ms: at_ms, each_when_well: true, replicas, others: Vec::new() }
     }
 }
 
