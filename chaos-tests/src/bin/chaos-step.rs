@@ -66,6 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
         if left.is_zero() {
             break;
         }
+        // tidy: allow sleep: to take time is the work of this step
         std::thread::sleep(left.min(BEAT_EVERY));
         marks.write("beat")?;
     }

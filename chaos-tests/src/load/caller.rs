@@ -118,6 +118,7 @@ impl Caller {
             if begun.elapsed() > CALL_DEADLINE {
                 return Answer::Unknown { code };
             }
+            // tidy: allow sleep: a client backs off between replicas, as any client does
             tokio::time::sleep(PAUSE).await;
         }
     }

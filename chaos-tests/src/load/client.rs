@@ -40,6 +40,7 @@ pub async fn drive(mut caller: Caller, number: u32, seed: u64, board: &Board) {
         let deed = chance.weighted(&DEEDS);
         count += 1;
         act(&mut caller, &mut chance, board, deed, &format!("{number}-{count}")).await;
+        // tidy: allow sleep: clients think between requests
         tokio::time::sleep(chance.millis(20, 250)).await;
     }
 }
@@ -107,6 +108,7 @@ pub async fn drain(mut caller: Caller, board: &Board, patience: Duration) -> Vec
             caller.get(&run_id, false).await;
         }
         round += 1;
+        // tidy: allow sleep: it asks other processes
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -143,8 +143,10 @@ impl Test {
         let clients = self.start_clients();
 
         let begun = Instant::now();
-        let lane =
-            |planned| tokio::spawn(lanes::play(self.testbed.clone(), self.happened.clone(), planned, begun));
+        let when_well = self.schedule.each_when_well;
+        let lane = |planned| {
+            tokio::spawn(lanes::play(self.testbed.clone(), self.happened.clone(), planned, begun, when_well))
+        };
         let (replicas, others) = (lane(self.schedule.replicas.clone()), lane(self.schedule.others.clone()));
         let end = tokio::time::sleep_until((begun + Duration::from_millis(self.schedule.lasts_ms)).into());
         let (replicas, others, ()) = tokio::join!(replicas, others, end);
