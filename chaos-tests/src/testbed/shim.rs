@@ -44,3 +44,57 @@ impl Shim {
         Ok(self.file.write_all_at(&(by_ms as i64).saturating_mul(1_000).to_ne_bytes(), 8)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::*;
+
+    /// Seconds of the wall clock as a program sees it that has the library preloaded.
+    fn seconds_seen(library: &Path, control: &Path) -> anyhow::Result<i64> {
+        let mut date = Command::new("date");
+        date.arg("+%s").env("LD_PRELOAD", library).env("CHAOS_SHIM_CONTROL", control);
+        Ok(String::from_utf8(date.output()?.stdout)?.trim().parse()?)
+    }
+
+    #[test]
+    fn a_clock_is_shifted_both_ways_and_back() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (library, control) = (build(dir.path())?, dir.path().join("control"));
+        let shim = Shim::new(&control)?;
+        let seen = || -> anyhow::Result<i64> {
+            let now = SystemTime::UNIX_EPOCH.elapsed()?.as_secs() as i64;
+            Ok(seconds_seen(&library, &control)? - now)
+        };
+        for by_seconds in [0, 86_400, -86_400, 0] {
+            shim.shift_clock(by_seconds * 1_000)?;
+            let shift = seen()?;
+            assert!((shift - by_seconds).abs() <= 5, "{shift} s where {by_seconds} s were asked for");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn syncs_are_slowed_and_made_fast_again() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (library, control) = (build(dir.path())?, dir.path().join("control"));
+        let shim = Shim::new(&control)?;
+        let synced = |conversion: &str| -> anyhow::Result<Duration> {
+            let begun = Instant::now();
+            let mut dd = Command::new("dd");
+            dd.args(["if=/dev/zero", "count=1", "status=none", conversion]);
+            dd.arg(format!("of={}", dir.path().join("file").display()));
+            let status = dd.env("LD_PRELOAD", &library).env("CHAOS_SHIM_CONTROL", &control).status()?;
+            ensure!(status.success(), "dd failed");
+            Ok(begun.elapsed())
+        };
+        for conversion in ["conv=fsync", "conv=fdatasync"] {
+            shim.slow_syncs(3_000)?;
+            assert!(synced(conversion)? >= Duration::from_secs(3), "{conversion} is slow");
+            shim.slow_syncs(0)?;
+            assert!(synced(conversion)? < Duration::from_secs(3), "{conversion} is as fast as ever");
+        }
+        Ok(())
+    }
+}
