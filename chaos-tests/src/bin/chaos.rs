@@ -154,8 +154,12 @@ fn play(
 
 fn finish((dir, outcome): (PathBuf, Outcome)) -> anyhow::Result<ExitCode> {
     println!("{}", outcome.markdown());
-    let holds = outcome.report.holds();
-    let verdict = if holds { "every promise was kept" } else { "PROMISES WERE BROKEN" };
+    let holds = outcome.holds();
+    let verdict = if holds {
+        "every promise was kept"
+    } else {
+        "PROMISES WERE BROKEN, or processes ended by themselves"
+    };
     println!("seed {}: {verdict}; the report is {}", outcome.history.seed, shown(&dir.join("report.md")));
     Ok(exit_code(holds))
 }

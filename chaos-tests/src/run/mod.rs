@@ -17,7 +17,7 @@ use anyhow::Context as _;
 
 use crate::check::check;
 use crate::cluster::binary_path;
-use crate::history::{Fault, History, read_marks};
+use crate::history::{Fault, FinalState, History, read_marks};
 use crate::load::{Board, Caller, Pace, drain, drive, workloads};
 use crate::schedule::Schedule;
 use crate::testbed::{Death, Machine, Options, Testbed};
@@ -79,17 +79,25 @@ pub fn run(plan: Plan) -> anyhow::Result<Outcome> {
         schedule: plan.schedule.clone(),
         clients_each: plan.clients_each,
     };
-    let end = testbed.host(Machine::Control).run(move || in_runtime(test.run()))??;
+    let end = testbed.host(Machine::Control).run(move || in_runtime(test.run()))?;
 
-    let history = History {
+    let mut history = History {
         seed: plan.schedule.seed,
         workflows: board.workloads.iter().map(|of| (of.name.to_owned(), of.shape.clone())).collect(),
         operations: board.operations(),
         marks: read_marks(&marks)?,
         faults: happened.faults.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         agents: plan.options.size.executors().map(|of| (of.to_string(), plan.options.offer)).collect(),
-        end,
+        end: FinalState::default(),
     };
+    match end {
+        Ok(end) => history.end = end,
+        Err(error) => {
+            // Without its end it cannot be checked, but people can read it.
+            history.save(&dir.join("history.jsonl"))?;
+            return Err(error);
+        }
+    }
     history.save(&dir.join("history.jsonl"))?;
     let deaths = happened.deaths.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let report = check(&history);
@@ -129,14 +137,14 @@ struct Test {
 }
 
 impl Test {
-    async fn run(self) -> anyhow::Result<crate::history::FinalState> {
+    async fn run(self) -> anyhow::Result<FinalState> {
         let end = self.steps().await;
         // Clients end in any case, or their machines would not.
         self.board.end();
         end.with_context(|| self.log_tails())
     }
 
-    async fn steps(&self) -> anyhow::Result<crate::history::FinalState> {
+    async fn steps(&self) -> anyhow::Result<FinalState> {
         let revival = tokio::spawn(lanes::revive(self.testbed.clone(), self.happened.clone()));
         ready::until_ready(&self.testbed).await?;
         ready::register(&self.testbed, &self.board).await?;

@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::check::Report;
-use crate::history::{Answer, History, MarkKind, Request};
+use crate::history::{Answer, History, MarkKind, Micros, Request};
 use crate::network::Counts;
 use crate::schedule::Schedule;
 use crate::testbed::Death;
+
+/// For how long after it has room again a process may still end because it had none.
+const DISK_FULL_ECHO: Micros = 10_000_000;
 
 /// All that is known of a test.
 pub struct Outcome {
@@ -27,6 +30,22 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether every promise was kept, and no process ended that had no reason to.
+    pub fn holds(&self) -> bool {
+        self.report.holds() && self.unexplained_deaths().next().is_none()
+    }
+
+    /// Processes that ended by themselves although their disk was not full.
+    pub fn unexplained_deaths(&self) -> impl Iterator<Item = &Death> {
+        self.deaths.iter().filter(|death| {
+            !self.history.faults.iter().any(|fault| {
+                fault.what.starts_with("disk full")
+                    && fault.touches.contains(&death.machine.to_string())
+                    && (fault.from..fault.until + DISK_FULL_ECHO).contains(&death.at)
+            })
+        })
+    }
+
     /// The whole report.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
@@ -113,7 +132,9 @@ impl Outcome {
         }
         *out += "\n## Processes that ended by themselves\n\n";
         for death in &self.deaths {
-            let _ = writeln!(out, "- {} at {} µs: {}", death.machine, death.at, death.status);
+            let unexplained = self.unexplained_deaths().any(|other| other == death);
+            let why = if unexplained { "**without a reason that is known**" } else { "its disk was full" };
+            let _ = writeln!(out, "- {} at {} µs: {}, {why}", death.machine, death.at, death.status);
         }
     }
 }

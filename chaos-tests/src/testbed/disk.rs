@@ -67,3 +67,29 @@ fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Network, Port};
+
+    #[test]
+    fn a_disk_is_filled_and_has_room_again() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let network = Network::new(&["one".to_owned()], 1)?;
+        let host = network.host(Port(0));
+        let home = dir.path().join("home");
+        let disk = Disk::make(host, &home, 64 << 20)?;
+        let write = |bytes: usize| {
+            let file = home.join("data");
+            host.run(move || std::fs::write(file, vec![7; bytes]).map_err(|error| error.kind()))
+        };
+        assert_eq!(write(1 << 20)?, Ok(()));
+        disk.fill(host)?;
+        assert_eq!(write(4 << 20)?, Err(std::io::ErrorKind::StorageFull));
+        disk.free(host)?;
+        assert_eq!(write(4 << 20)?, Ok(()));
+        assert!(!home.join("data").exists(), "nobody else sees the disk");
+        Ok(())
+    }
+}
