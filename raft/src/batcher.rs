@@ -25,7 +25,18 @@ pub struct Proposals {
     /// One permit per command that waits or is under way: this, and not the channel, bounds the queue.
     places: Arc<Semaphore>,
     role: watch::Receiver<Role>,
+    /// How many ask for proposals to be held back.
+    holds: watch::Sender<usize>,
     limits: Limits,
+}
+
+/// Proposals wait while this lives.
+pub struct Hold(watch::Sender<usize>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.send_modify(|holds| *holds -= 1);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -65,7 +76,13 @@ impl Proposals {
         let batcher = Batcher { items, carried: None, slots, raft, role: role.clone(), limits };
         tokio::spawn(batcher.run(stop));
         let places = Arc::new(Semaphore::new(config.queue_commands_max));
-        Self { queue, places, role, limits }
+        Self { queue, places, role, holds: watch::Sender::new(0), limits }
+    }
+
+    /// Holds new proposals back, so that another replica can take over with all entries.
+    pub fn hold(&self) -> Hold {
+        self.holds.send_modify(|holds| *holds += 1);
+        Hold(self.holds.clone())
     }
 
     /// Has commands written next to each other, and gives their outcomes.
@@ -78,6 +95,10 @@ impl Proposals {
         let max = self.limits.bytes;
         if size > max {
             return Err(ProposeError::TooLarge { size, max });
+        }
+        let free = self.holds.subscribe();
+        if tokio::time::timeout(self.limits.timeout, wait_for_none(free)).await.is_err() {
+            return Err(ProposeError::QueueFull);
         }
         {
             let role = self.role.borrow();
@@ -97,6 +118,11 @@ impl Proposals {
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
         }
     }
+}
+
+async fn wait_for_none(mut holds: watch::Receiver<usize>) {
+    // The sender lives as long as whoever asks.
+    let _ = holds.wait_for(|holds| *holds == 0).await;
 }
 
 /// The task.

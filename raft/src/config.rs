@@ -37,6 +37,11 @@ pub struct Config {
     pub propose_timeout_ms: u64,
     /// Memory for cached pages of the store.
     pub cache_bytes: u64,
+    /// Take no part in the group until [`crate::Replica::found`] has made sure that this replica may: one that lost its
+    /// files must not vote again under its old number.
+    pub hold_until_founded: bool,
+    /// The newest format of commands and states that this program understands; other replicas ask for it.
+    pub format_level: u32,
 }
 
 impl Config {
@@ -57,6 +62,8 @@ impl Config {
             queue_commands_max: 16_384,
             propose_timeout_ms: 10_000,
             cache_bytes: 64 << 20,
+            hold_until_founded: false,
+            format_level: 0,
         }
     }
 

@@ -145,6 +145,19 @@ pub enum AdminError {
     /// The request does not fit the group as it is.
     #[error("refused: {0}")]
     Refused(String),
+    /// This replica has no log, but another one counts it among the voters: its files are lost, and with them its votes
+    /// and what it had acknowledged. Taking part again could undo what a majority had acknowledged.
+    #[error(
+        "replica {node_id} is a voter of this group, as {witness} says, but its data directory is empty: a replica that \
+         lost its files never comes back under its old number. Give it a new one, and replace the old one by it \
+         (`mesonctl cluster replace`); or restore all replicas from a backup"
+    )]
+    Forgotten {
+        /// This replica.
+        node_id: u64,
+        /// Where the one listens that knows it.
+        witness: String,
+    },
     /// Not done within the deadline; it may still happen.
     #[error("the outcome is unknown")]
     Unknown,

@@ -6,12 +6,15 @@
 #![allow(clippy::result_large_err)] // The consensus library's errors are large, and so are those of tonic.
 
 mod acks;
+mod admin;
 mod archive;
+mod backup;
 mod batcher;
 mod codec;
 mod config;
 mod disk;
 mod error;
+mod founding;
 mod log_store;
 mod machine;
 mod network;
@@ -28,6 +31,7 @@ mod tail;
 mod types;
 
 pub use archive::{Archive, Records};
+pub use backup::{Backup, RestoreError, Restored, restore};
 pub use config::{Config, Member};
 pub use error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
 pub use replica::Replica;

@@ -241,6 +241,13 @@ fn as_follower(mut vote: Vote, node_id: u64) -> Vote {
     vote
 }
 
+/// Makes a store that was just created one whose log begins after `last`, which a snapshot covers. Blocks.
+pub fn begin_at(disk: &Disk, vote: Vote, last: Option<LogId>) -> Result<(), StoreError> {
+    let mut ops = vec![meta_op(VOTE, &VoteMessage::from(vote))];
+    ops.extend(last.map(|last| meta_op(PURGED, &LogIdMessage::from(last))));
+    disk.write(ops, true).wait_blocking()
+}
+
 fn purge_op(index: u64) -> Op {
     let end = index.saturating_add(1).to_be_bytes();
     Op::RemoveRange(Tree::Log, 0_u64.to_be_bytes().to_vec(), Some(end.to_vec()))

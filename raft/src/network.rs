@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::Stream;
 use meson_proto::raft::v1::raft_service_client::RaftServiceClient;
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, InstallSnapshotRequest, RequestVoteRequest, SnapshotHeader,
+    AppendEntriesRequest, InquireRequest, InquireResponse, InstallSnapshotRequest, RequestVoteRequest,
+    SnapshotHeader, TakeOverRequest,
 };
 use openraft::AnyError;
 use openraft::error::{
@@ -18,6 +19,7 @@ use openraft::error::{
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft as library;
 use prost::Message;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::acks::Acks;
@@ -29,6 +31,8 @@ use crate::types::{Snapshot, TypeConfig, Vote};
 const CHUNK_BYTES: usize = 512 << 10;
 /// A snapshot may take this long, and a second more for every MiB.
 const SNAPSHOT_SECONDS: u64 = 60;
+/// Calls about members rather than entries are answered within this.
+const ADMIN_DEADLINE: Duration = Duration::from_secs(1);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -72,12 +76,8 @@ impl Network {
         };
         Self { inner: Arc::new(inner) }
     }
-}
 
-impl RaftNetworkFactory<TypeConfig> for Network {
-    type Network = Peer;
-
-    async fn new_client(&mut self, target: u64, node: &Member) -> Peer {
+    fn peer(&self, target: u64, node: &Member) -> Peer {
         // Asked for with every confirmation of leadership, so the channels are kept.
         let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let known = peers.get(&target).filter(|(address, _)| *address == node.raft_address);
@@ -90,6 +90,52 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             }
         };
         Peer { target, channels, inner: self.inner.clone() }
+    }
+
+    /// Asks another replica what it is.
+    pub async fn inquire(
+        &self,
+        member: &Member,
+        asker: u64,
+        founding: bool,
+    ) -> Result<InquireResponse, Status> {
+        let message = InquireRequest { group_id: self.inner.group_id, node_id: asker, founding };
+        let peer = self.peer(member.node_id, member);
+        let mut client = peer
+            .client(|channels| &channels.calls)
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let answer = client.inquire(Peer::request(message, ADMIN_DEADLINE)).await?.into_inner();
+        if answer.node_id != member.node_id {
+            let text =
+                format!("{} is replica {}, not {}", member.raft_address, answer.node_id, member.node_id);
+            return Err(Status::failed_precondition(text));
+        }
+        Ok(answer)
+    }
+
+    /// Has a follower stand for election.
+    pub async fn hand_over(
+        &self,
+        member: &Member,
+        leader: u64,
+        term: u64,
+        last_log_index: u64,
+    ) -> Result<(), Status> {
+        let group_id = self.inner.group_id;
+        let message = TakeOverRequest { group_id, target: member.node_id, leader, term, last_log_index };
+        let peer = self.peer(member.node_id, member);
+        let mut client = peer
+            .client(|channels| &channels.calls)
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        client.take_over(Peer::request(message, ADMIN_DEADLINE)).await.map(drop)
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> Peer {
+        self.peer(target, node)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
-use openraft::error::{ClientWriteError, Fatal, InitializeError, RaftError};
+use openraft::error::{Fatal, InitializeError, RaftError};
 use openraft::{LogIdOptionExt, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 
@@ -17,11 +17,12 @@ use crate::batcher::Proposals;
 use crate::config::{Config, Member};
 use crate::disk::{Disk, Op, Tree};
 use crate::error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
+use crate::founding::Founding;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::reads::Reads;
-use crate::role::{Role, RoleKind, publish};
+use crate::role::{Role, publish};
 use crate::service::Service;
 use crate::snapshot::Snapshots;
 use crate::state_machine::StateMachine;
@@ -29,12 +30,6 @@ use crate::status::{Status, status_of};
 use crate::types::Raft;
 
 const IDENTITY: &[u8] = b"identity";
-/// Membership changes are answered within this.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(30);
-/// A snapshot that was asked for is waited for this long.
-const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(600);
-/// A snapshot is asked for again when nothing was heard for this long: one already under way may stop short.
-const SNAPSHOT_RETRY: Duration = Duration::from_millis(500);
 
 /// One member of a group; clones are handles on the same one. [`Replica::shutdown`] ends it.
 #[derive(Clone)]
@@ -49,6 +44,8 @@ struct Inner {
     log: LogStore,
     snapshots: Snapshots,
     acks: Acks,
+    network: Network,
+    founding: Arc<Founding>,
     proposals: Proposals,
     reads: Reads,
     role: watch::Receiver<Role>,
@@ -72,8 +69,8 @@ impl Replica {
         let opened = opening.await.map_err(|error| OpenError::Consensus(error.to_string()))??;
         let acks = Acks::default();
         let network = Network::new(&config, acks.clone());
-        let started =
-            Raft::new(config.node_id, Arc::new(library_config), network, opened.log.clone(), opened.machine);
+        let (library_config, log) = (Arc::new(library_config), opened.log.clone());
+        let started = Raft::new(config.node_id, library_config, network.clone(), log, opened.machine);
         let raft = match started.await {
             Ok(raft) => raft,
             Err(error) => {
@@ -91,6 +88,8 @@ impl Replica {
             log: opened.log,
             snapshots: opened.snapshots,
             acks,
+            network,
+            founding: Arc::new(Founding::new(config.hold_until_founded)),
             role,
             stop,
             config,
@@ -158,6 +157,12 @@ impl Replica {
         self.inner.acks.quorum_at(metrics.vote, self.inner.config.node_id, voters, now)
     }
 
+    /// When a majority of these voters last confirmed this replica as leader, if it leads.
+    pub(crate) fn confirmed_by(&self, voters: &BTreeSet<u64>, now: Instant) -> Option<Instant> {
+        let vote = self.inner.raft.server_metrics().borrow().vote;
+        self.inner.acks.quorum_at(vote, self.inner.config.node_id, std::slice::from_ref(voters), now)
+    }
+
     /// Waits until this replica takes part no more: with the reason if it failed. What failed once is not trusted
     /// again; the process should end, and the replica be opened anew.
     pub async fn stopped(&self) -> Option<String> {
@@ -186,44 +191,44 @@ impl Replica {
         metrics.membership_config.membership().nodes().map(|(_, member)| member.clone()).collect()
     }
 
-    /// Adds a member that follows without a vote, or changes a member's addresses.
-    pub async fn add_learner(&self, member: Member) -> Result<(), AdminError> {
-        self.must_lead()?;
-        let adding = self.inner.raft.add_learner(member.node_id, member, false);
-        changed(tokio::time::timeout(CHANGE_DEADLINE, adding).await)
+    /// This replica's number.
+    pub fn node_id(&self) -> u64 {
+        self.inner.config.node_id
     }
 
-    /// Makes exactly these members voters; who voted before and does not any more stays as a learner.
-    pub async fn change_voters(&self, ids: BTreeSet<u64>) -> Result<(), AdminError> {
-        self.must_lead()?;
-        let changing = self.inner.raft.change_membership(ids, true);
-        changed(tokio::time::timeout(CHANGE_DEADLINE, changing).await)
+    /// The newest format of commands and states that this program understands.
+    pub fn format_level(&self) -> u32 {
+        self.inner.config.format_level
     }
 
-    /// The library would first look whether the change fits, which a follower may not know.
-    fn must_lead(&self) -> Result<(), AdminError> {
-        let role = self.inner.role.borrow();
-        match role.kind {
-            RoleKind::Leader => Ok(()),
-            RoleKind::Follower | RoleKind::Candidate | RoleKind::Learner => {
-                Err(AdminError::NotLeader { leader: role.leader.clone() })
-            }
-        }
+    /// A voter that was not heard for this long counts as away.
+    pub(crate) fn contact_max(&self) -> Duration {
+        2 * self.lease()
     }
 
-    /// Builds a snapshot of at least what is applied now, and waits for it.
-    pub async fn snapshot_now(&self) -> Result<(), AdminError> {
-        let wanted = self.inner.raft.metrics().borrow().last_applied;
-        let building = async {
-            loop {
-                self.inner.raft.trigger().snapshot().await.map_err(|_| AdminError::Stopped)?;
-                let waiting = self.inner.raft.wait(Some(SNAPSHOT_RETRY));
-                if waiting.metrics(|metrics| metrics.snapshot >= wanted, "snapshot").await.is_ok() {
-                    return Ok(());
-                }
-            }
-        };
-        tokio::time::timeout(SNAPSHOT_DEADLINE, building).await.unwrap_or(Err(AdminError::Unknown))
+    /// For so long after an election, or a word of the leader, a replica votes for nobody else.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(self.inner.config.election_max_ms)
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.inner.raft
+    }
+
+    pub(crate) fn snapshots(&self) -> &Snapshots {
+        &self.inner.snapshots
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.inner.network
+    }
+
+    pub(crate) fn founding(&self) -> &Founding {
+        &self.inner.founding
+    }
+
+    pub(crate) fn proposals(&self) -> &Proposals {
+        &self.inner.proposals
     }
 
     /// The archive of this replica.
@@ -236,6 +241,8 @@ impl Replica {
         let service = Service {
             group_id: self.inner.config.group_id,
             node_id: self.inner.config.node_id,
+            format_level: self.inner.config.format_level,
+            founding: self.inner.founding.clone(),
             raft: self.inner.raft.clone(),
             snapshots: self.inner.snapshots.clone(),
         };
@@ -256,22 +263,6 @@ impl Replica {
 async fn close(disk: Disk) {
     if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
         tracing::error!(%error, "closing the log failed");
-    }
-}
-
-type ChangeResult<T> = Result<T, RaftError<u64, ClientWriteError<u64, Member>>>;
-
-fn changed<T>(result: Result<ChangeResult<T>, tokio::time::error::Elapsed>) -> Result<(), AdminError> {
-    match result {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-            Err(AdminError::NotLeader { leader: forward.leader_node })
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
-            Err(AdminError::Refused(error.to_string()))
-        }
-        Ok(Err(RaftError::Fatal(_))) => Err(AdminError::Stopped),
-        Err(_) => Err(AdminError::Unknown),
     }
 }
 
@@ -312,7 +303,7 @@ fn open_in(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Res
 }
 
 /// Two replicas that swap their directories would vote twice in a term.
-fn check_identity(disk: &Disk, config: &Config, dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_identity(disk: &Disk, config: &Config, dir: &Path) -> Result<(), OpenError> {
     let mine = [config.group_id.to_be_bytes(), config.node_id.to_be_bytes()].concat();
     let Some(found) = disk.get(Tree::Meta, IDENTITY)? else {
         disk.write(vec![Op::Put(Tree::Meta, IDENTITY.to_vec(), mine.into())], true).wait_blocking()?;

@@ -1,12 +1,14 @@
 //! Answers the calls of other replicas. What is meant for another group or another replica is refused.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::RaftService;
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    RequestVoteRequest, RequestVoteResponse, SnapshotHeader,
+    AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotRequest,
+    InstallSnapshotResponse, RequestVoteRequest, RequestVoteResponse, SnapshotHeader, TakeOverRequest,
+    TakeOverResponse,
 };
 use prost::Message;
 use tokio::sync::mpsc;
@@ -14,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::codec::{AppendAnswer, AppendCall, SnapshotCall, VoteAnswer, VoteCall, VoteMessage};
 use crate::error::StoreError;
+use crate::founding::Founding;
 use crate::snapshot::{SnapshotFile, Snapshots, remove};
 use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
 
@@ -25,6 +28,8 @@ const CHUNKS_WAITING: usize = 4;
 pub struct Service {
     pub(crate) group_id: u64,
     pub(crate) node_id: u64,
+    pub(crate) format_level: u32,
+    pub(crate) founding: Arc<Founding>,
     pub(crate) raft: Raft,
     pub(crate) snapshots: Snapshots,
 }
@@ -39,6 +44,9 @@ impl Service {
     }
 
     fn check_target(&self, target: u64) -> Result<(), Status> {
+        if self.founding.is_held() {
+            return Err(Status::unavailable("this replica does not take part yet"));
+        }
         if target == self.node_id {
             return Ok(());
         }
@@ -122,6 +130,38 @@ impl RaftService for Service {
         let snapshot = Snapshot { meta, snapshot: Box::new(file) };
         let installed = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(answer(installed.vote))
+    }
+
+    async fn inquire(&self, request: Request<InquireRequest>) -> Result<Response<InquireResponse>, Status> {
+        let request = request.into_inner();
+        self.check_group(request.group_id)?;
+        let founded = self.raft.is_initialized().await.map_err(stopped)?;
+        if request.founding && !founded {
+            self.founding.court();
+        }
+        let metrics = self.raft.server_metrics();
+        let membership = metrics.borrow().membership_config.clone();
+        let asker_votes = membership.membership().voter_ids().any(|voter| voter == request.node_id);
+        let format_level = self.format_level;
+        Ok(Response::new(InquireResponse { node_id: self.node_id, founded, asker_votes, format_level }))
+    }
+
+    async fn take_over(
+        &self,
+        request: Request<TakeOverRequest>,
+    ) -> Result<Response<TakeOverResponse>, Status> {
+        let request = request.into_inner();
+        self.check_group(request.group_id)?;
+        self.check_target(request.target)?;
+        let metrics = self.raft.metrics().borrow().clone();
+        if metrics.current_leader != Some(request.leader) || metrics.current_term != request.term {
+            return Err(Status::failed_precondition("this replica does not follow that leader"));
+        }
+        if metrics.last_log_index < Some(request.last_log_index) {
+            return Err(Status::failed_precondition("this replica lacks entries"));
+        }
+        self.raft.trigger().elect().await.map_err(stopped)?;
+        Ok(Response::new(TakeOverResponse {}))
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -71,7 +70,7 @@ async fn followers_name_the_leader() {
     let refused = propose(&replica, "set a c".into()).await;
     assert_eq!(refused, Err(ProposeError::NotLeader { leader: Some(member.clone()) }));
     assert_eq!(replica.read_barrier().await, Err(ReadError::NotLeader { leader: Some(member.clone()) }));
-    let refused = replica.change_voters(BTreeSet::from([1])).await;
+    let refused = replica.remove(1).await;
     assert_eq!(refused, Err(AdminError::NotLeader { leader: Some(member) }));
     assert_eq!(replica.quorum_acked_at(), None);
     group.shutdown().await;
@@ -253,34 +252,6 @@ async fn without_a_quorum_the_outcome_is_unknown() {
     }
     let replica = group.node(leader).replica.clone();
     assert_eq!(propose(&replica, "set a c".into()).await, Err(ProposeError::Unknown));
-    group.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_learner_becomes_a_voter_and_a_voter_leaves() {
-    let mut group = Group::start(3, few_entries).await;
-    for number in 0..120 {
-        group.propose(&format!("set k{number} v")).await;
-    }
-    let place = group.add().await;
-    let leader = group.leader().await;
-    let replica = group.node(leader).replica.clone();
-    replica.add_learner(group.member(place)).await.unwrap();
-    group.holds(place, "k119", "v").await;
-    let role = group.node(place).replica.role();
-    eventually("a learner", || async { (role.borrow().kind == RoleKind::Learner).then_some(()) }).await;
-
-    let gone = (0..3).find(|place| *place != leader).unwrap();
-    let voters: BTreeSet<u64> = (1..=4).filter(|id| *id != gone as u64 + 1).collect();
-    replica.change_voters(voters.clone()).await.unwrap();
-    let refused = replica.change_voters(BTreeSet::from([77])).await;
-    assert!(matches!(refused, Err(AdminError::Refused(_))), "{refused:?}");
-    group.stop(gone).await;
-    group.propose("set after change").await;
-    group.holds(place, "after", "change").await;
-    let status = group.node(place).replica.status();
-    let voting = status.members.iter().filter(|member| member.voter);
-    assert_eq!(voting.map(|member| member.member.node_id).collect::<BTreeSet<_>>(), voters);
     group.shutdown().await;
 }
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use meson_engine::format;
 use meson_raft::Member;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,21 @@ pub struct Flags {
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_level: Option<String>,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
+}
+
+/// What is done to a data directory while no replica runs on it.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the data directory, which must be empty, of a backup. To be done for every replica, from the same file and
+    /// with the same peers, before any is started.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
 }
 
 /// The settings in force. Times are milliseconds.
@@ -73,9 +89,11 @@ pub struct Config {
     pub log_level: String,
     /// Interval of the leader's heartbeats to the other replicas.
     pub raft_heartbeat_ms: u64,
-    /// Shortest silence of the leader after which a replica stands for election.
+    /// A replica that has not heard the leader for `election_max_ms` stands for election after another while, of at
+    /// least this and chosen anew each time, so that not all stand at once.
     pub election_min_ms: u64,
-    /// Longest such silence.
+    /// Longest such while; and for so long after a leader's word a replica votes for nobody else. Short means that a dead
+    /// leader is soon replaced; too short, that one whose disk or network stutters is replaced for nothing.
     pub election_max_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_every_entries: u64,
@@ -89,6 +107,9 @@ pub struct Config {
     pub kill_grace_ms: u64,
     /// Largest gRPC message taken in, in bytes.
     pub message_bytes_max: usize,
+    /// The newest format of commands and states to use; 0 for the newest that this version understands. Held back, a
+    /// trio can go back to the version before.
+    pub format_max: u32,
 }
 
 impl Default for Config {
@@ -104,14 +125,15 @@ impl Default for Config {
             // The consensus library tells every step at info.
             log_level: "info,openraft=warn".to_owned(),
             raft_heartbeat_ms: 100,
-            election_min_ms: 400,
-            election_max_ms: 800,
+            election_min_ms: 150,
+            election_max_ms: 300,
             snapshot_every_entries: 10_000,
             lease_ms: 15_000,
             lease_margin_ms: 5_000,
             heartbeat_ms: 1_000,
             kill_grace_ms: 5_000,
             message_bytes_max: 4 << 20,
+            format_max: 0,
         }
     }
 }
@@ -153,9 +175,13 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.election_min_ms <= 2 * self.raft_heartbeat_ms || self.election_max_ms <= self.election_min_ms
+        if self.election_min_ms <= self.raft_heartbeat_ms
+            || self.election_max_ms <= self.election_min_ms
+            || self.election_max_ms < 3 * self.raft_heartbeat_ms
         {
-            return Err(Error::Times("raft_heartbeat_ms · 2 < election_min_ms < election_max_ms must hold"));
+            let rule = "raft_heartbeat_ms < election_min_ms < election_max_ms must hold, and election_max_ms be at \
+                        least three times raft_heartbeat_ms";
+            return Err(Error::Times(rule));
         }
         if self.heartbeat_ms.saturating_mul(3) > self.lease_ms {
             return Err(Error::Times("lease_ms must be at least three times heartbeat_ms"));
@@ -165,6 +191,23 @@ impl Config {
             return Err(Error::NotAmongPeers(self.node_id));
         }
         Ok(())
+    }
+
+    /// The newest format of commands and states that this replica is to understand.
+    pub fn format(&self) -> u32 {
+        if self.format_max == 0 { format::NEWEST } else { self.format_max.min(format::NEWEST) }
+    }
+
+    /// The settings of the log.
+    pub fn raft(&self) -> meson_raft::Config {
+        let mut raft = meson_raft::Config::new(self.group_id, self.node_id, self.data_dir.join("raft"));
+        raft.heartbeat_ms = self.raft_heartbeat_ms;
+        raft.election_min_ms = self.election_min_ms;
+        raft.election_max_ms = self.election_max_ms;
+        raft.snapshot_every_entries = self.snapshot_every_entries;
+        raft.hold_until_founded = true;
+        raft.format_level = self.format();
+        raft
     }
 
     /// The replicas of a fresh cluster.

@@ -7,11 +7,13 @@ use meson_raft::{Member, ProposeError, Replica};
 use prost::Message as _;
 
 use crate::clock::Clock;
+use crate::machine::Published;
 
 /// Proposes commands through this replica, which must lead. Cheap to clone.
 #[derive(Clone)]
 pub struct Proposer {
     replica: Replica,
+    published: Published,
     clock: Clock,
 }
 
@@ -35,6 +37,17 @@ pub enum Error {
     /// No answer in time: it may or may not take effect. Try again with the same request id.
     #[error("no majority of replicas confirmed it in time; it may or may not take effect")]
     Unknown,
+    /// Not all replicas are known to understand it.
+    #[error(
+        "this needs format {needed}, and the replicas have agreed on {reached}: an upgrade is under way, or `format_max` \
+         holds it back; see `mesonctl cluster status`"
+    )]
+    Format {
+        /// The format that the command came with.
+        needed: u32,
+        /// The state's.
+        reached: u32,
+    },
     /// The replica is shutting down.
     #[error("the replica is shutting down")]
     Stopped,
@@ -57,8 +70,8 @@ impl From<ProposeError> for Error {
 
 impl Proposer {
     /// Writes through this replica.
-    pub fn new(replica: Replica, clock: Clock) -> Self {
-        Proposer { replica, clock }
+    pub fn new(replica: Replica, published: Published, clock: Clock) -> Self {
+        Proposer { replica, published, clock }
     }
 
     /// Unix time in milliseconds, by the clock that stamps commands.
@@ -71,7 +84,9 @@ impl Proposer {
     /// # Errors
     /// See [`Error`]; a refusal is one of them.
     pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, Error> {
-        let answer = self.replica.propose(self.envelope(command.into())).await?;
+        let command = command.into();
+        self.check(&command)?;
+        let answer = self.replica.propose(self.envelope(command)).await?;
         into_result(&answer)
     }
 
@@ -83,9 +98,18 @@ impl Proposer {
         &self,
         commands: impl IntoIterator<Item = Command>,
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
+        let commands: Vec<Command> = commands.into_iter().collect();
+        commands.iter().try_for_each(|command| self.check(command))?;
         let commands = commands.into_iter().map(|command| self.envelope(command)).collect();
         let answers = self.replica.propose_all(commands).await?;
         Ok(answers.iter().map(into_result).collect())
+    }
+
+    /// A replica that does not know a command would have to stop on meeting it in the log.
+    fn check(&self, command: &Command) -> Result<(), Error> {
+        let (needed, reached) = (command.format(), self.published.state().format());
+        let raises = matches!(command, Command::Raise(_));
+        if needed <= reached || raises { Ok(()) } else { Err(Error::Format { needed, reached }) }
     }
 
     fn envelope(&self, command: Command) -> Bytes {

@@ -106,7 +106,7 @@ impl<S: StateMachine> Applier<S> {
                 }
                 EntryPayload::Normal(batch) => {
                     let at = Position { term: entry.log_id.leader_id.term, index: entry.log_id.index };
-                    outcomes = self.apply_batch(at, &batch.commands, &mut archive);
+                    outcomes = self.apply_batch(at, &batch.commands, &mut archive)?;
                 }
             }
             self.last_applied = Some(entry.log_id);
@@ -119,11 +119,17 @@ impl<S: StateMachine> Applier<S> {
         Ok(answers)
     }
 
-    fn apply_batch(&mut self, at: Position, commands: &[Bytes], archive: &mut Vec<Op>) -> Vec<Bytes> {
+    fn apply_batch(
+        &mut self,
+        at: Position,
+        commands: &[Bytes],
+        archive: &mut Vec<Op>,
+    ) -> Result<Vec<Bytes>, StoreError> {
         let applied = self.state_machine.apply(at, commands);
+        let applied = applied.map_err(|error| StoreError::io(format!("log entry {}", at.index), error))?;
         assert_eq!(applied.outcomes.len(), commands.len(), "the state machine owes one outcome per command");
         archive.extend(applied.archive.into_iter().map(Op::from));
-        applied.outcomes
+        Ok(applied.outcomes)
     }
 
     fn view(&self) -> View {

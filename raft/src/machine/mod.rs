@@ -18,6 +18,7 @@ use crate::state_machine::StateMachine;
 use crate::types::{
     Entry, LogId, Outcomes, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
+pub use applier::mark_archive_stale;
 use applier::{Applier, Task, View};
 
 /// Archive records read at once while a snapshot is written.
@@ -94,7 +95,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let (snapshots, disk, meta) = (self.snapshots.clone(), self.disk.clone(), meta.clone());
         let published = blocking(move || {
             // Should a crash come before the archive is replaced, the next start replaces it.
-            applier::mark_archive_stale(&disk)?;
+            mark_archive_stale(&disk)?;
             snapshots.publish(&meta, &snapshot)
         });
         let current = published.await.map_err(snapshot_error)?;

@@ -52,7 +52,7 @@ impl Shared {
 
 /// `set key value`, `end key` (into the archive), `forget prefix` (out of the archive).
 impl StateMachine for Shared {
-    fn apply(&mut self, _: Position, commands: &[Bytes]) -> Applied {
+    fn apply(&mut self, _: Position, commands: &[Bytes]) -> std::io::Result<Applied> {
         let mut toy = self.0.lock().unwrap();
         let mut applied = Applied::default();
         toy.entries += 1;
@@ -78,7 +78,7 @@ impl StateMachine for Shared {
             };
             applied.outcomes.push(outcome.into());
         }
-        applied
+        Ok(applied)
     }
 
     fn snapshot(&self) -> Box<dyn SnapshotView> {

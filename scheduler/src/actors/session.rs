@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::command::{Event, Report};
+use meson_engine::outcome::RefusalKind;
 use meson_engine::record::{Artifact, Failure};
 use meson_engine::status::FailureClass;
 use meson_proto::v1::{self, session_request, session_response};
@@ -85,6 +86,8 @@ async fn decide(shared: &Shared, report: Report, outbound: &Outbound) -> Option<
     loop {
         match shared.proposer.propose(report.clone()).await {
             Ok(_) => return Some(String::new()),
+            // Nothing was decided about it: another leader was quicker, and is to hear it.
+            Err(Error::Refused(refusal)) if refusal.kind() == RefusalKind::StaleTerm => return None,
             Err(Error::Refused(refusal)) => return Some(refusal.message),
             Err(Error::TooLarge { size, max }) => {
                 warn!(attempt_id = report.attempt_id, size, max, "a report is too large for the log");
@@ -95,7 +98,7 @@ async fn decide(shared: &Shared, report: Report, outbound: &Outbound) -> Option<
                 let smaller = Report { outputs: bytes::Bytes::new(), artifacts: Vec::new(), ..smaller };
                 return Box::pin(decide(shared, smaller, outbound)).await;
             }
-            Err(Error::NotLeader(_) | Error::Stopped) => return None,
+            Err(Error::NotLeader(_) | Error::Stopped | Error::Format { .. }) => return None,
             Err(Error::Busy | Error::Unknown) if outbound.is_closed() => return None,
             Err(Error::Busy | Error::Unknown) => tokio::time::sleep(REPORT_RETRY).await,
         }

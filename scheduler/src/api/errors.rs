@@ -90,6 +90,10 @@ pub fn propose(error: &Error) -> Status {
             let details = ErrorDetails::with_retry_info(Some(RETRY));
             Status::with_error_details(Code::ResourceExhausted, message, details)
         }
+        Error::Format { .. } => {
+            let details = ErrorDetails::with_error_info("FORMAT", DOMAIN, []);
+            Status::with_error_details(Code::FailedPrecondition, message, details)
+        }
         Error::TooLarge { .. } => Status::invalid_argument(message),
         Error::Refused(refusal) => refused(refusal),
     }

@@ -2,6 +2,7 @@
 //! `recover(state)`, then the faces serve as leader. Losing it: all of that stops.
 
 mod dispatch;
+mod formats;
 
 use std::time::Duration;
 
@@ -27,7 +28,12 @@ pub async fn run(shared: Shared, mut effects: Effects, mut stop: watch::Receiver
     while !*stop.borrow() {
         let now = role.borrow_and_update().clone();
         if now.kind == RoleKind::Leader {
-            if begin(&shared, now.term).await {
+            let begun = tokio::select! {
+                begun = begin(&shared, now.term) => begun,
+                // Without a majority it would take its time.
+                _ = stop.changed() => return,
+            };
+            if begun {
                 serve(&shared, now.term, &mut effects, &mut role, &mut stop).await;
                 end(&shared, now.term);
             } else {
@@ -86,7 +92,10 @@ async fn serve(
                 Next::Closed => break,
             },
             _ = shared.reconcile.notified() => dispatch.all(recover(&shared.published.state())),
-            _ = reconcile.tick() => dispatch.all(recover(&shared.published.state())),
+            _ = reconcile.tick() => {
+                dispatch.all(recover(&shared.published.state()));
+                actix::spawn(formats::raise(shared.clone()));
+            }
             changed = role.changed() => {
                 if changed.is_err() || !still_leads(&role.borrow_and_update()) {
                     break;
