@@ -220,3 +220,53 @@ fn hopeless(steps: &Steps<'_>) -> Workload {
         weight: 8,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    type Needs = BTreeMap<String, BTreeSet<String>>;
+
+    /// The needs of all steps beneath these nodes, and the waits and repeats among them.
+    fn read(nodes: &Value, within: &str, outer: &BTreeSet<String>, shape: &mut Shape) -> Needs {
+        let mut all = Needs::new();
+        for node in nodes.as_array().into_iter().flatten() {
+            let path = format!("{within}{}", node["id"].as_str().unwrap_or_default());
+            let own = node["needs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let mut needs: BTreeSet<String> = own.map(|need| format!("{within}{need}")).collect();
+            needs.extend(outer.clone());
+            let inner = format!("{path}/");
+            if node.get("kind").is_some() {
+                all.insert(path, needs);
+            } else if let Some(signal) = node["wait"]["signal"].as_str() {
+                shape.waits.insert(path, signal.to_owned());
+            } else if node.get("repeat").is_some() {
+                shape.repeats.insert(path);
+                all.extend(read(&node["repeat"]["nodes"], &inner, &needs, shape));
+            } else {
+                all.extend(read(&node["for_each"]["nodes"], &inner, &needs, shape));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn shapes_say_what_definitions_say() -> anyhow::Result<()> {
+        for workload in workloads(Path::new("step"), Path::new("marks")) {
+            let definition: Value = serde_json::from_str(&workload.definition)?;
+            let mut read_shape = Shape::default();
+            let needs = read(&definition["nodes"], "", &BTreeSet::new(), &mut read_shape);
+            let said =
+                workload.shape.steps.iter().map(|(path, step)| {
+                    (path.clone(), step.needs.iter().cloned().collect::<BTreeSet<String>>())
+                });
+            assert_eq!(said.collect::<Needs>(), needs, "{}", workload.name);
+            assert_eq!(workload.shape.waits, read_shape.waits, "{}", workload.name);
+            assert_eq!(workload.shape.repeats, read_shape.repeats, "{}", workload.name);
+            assert_eq!(workload.signal, workload.shape.waits.values().next().map(String::as_str));
+        }
+        Ok(())
+    }
+}
