@@ -1,9 +1,13 @@
-//! The guard file: what was promised to be durable, written after every durable commit and before its acknowledgement.
+//! The guard file: what was promised to be durable, and the last commit once more.
 //!
 //! The embedded store drops a damaged tail when it opens, as it must do with one that a crash tore. The difference is
 //! in what was promised, and that is here, in a file of its own: two slots that are written in turn, each with a
-//! counter and a checksum, so that a torn write leaves the other one. It is written only once the store's own file is
-//! synced, so it never promises more than there is.
+//! counter and checksums, so that a torn write leaves the other one.
+//!
+//! A slot is written while the store's own file is synced, and a commit is acknowledged when both are done. So a slot
+//! promises what the commit before left durable, and carries the changes of its own commit: should a crash come in
+//! between, or the store lose just its newest changes, they are made again from here. A commit that does not fit is
+//! synced first and then promised, without its changes.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -19,12 +23,15 @@ use crate::error::StoreError;
 pub const NAME: &str = "guard";
 const MAGIC: &[u8; 8] = b"MSNGUARD";
 const VERSION: u32 = 1;
-/// Slots lie so far apart that no disk writes them together.
-const SLOT_DISTANCE: u64 = 4096;
-const SLOT_BYTES: usize = 512;
+/// A slot's room, for its head and for the changes of a commit.
+const SLOT_DISTANCE: u64 = 256 << 10;
+/// What changes may take of it.
+pub const REDO_BYTES_MAX: usize = SLOT_DISTANCE as usize - HEAD_SECTOR;
+/// The head of a slot, one sector.
+const HEAD_SECTOR: usize = 512;
 /// Magic, version and counter.
 const HEAD_BYTES: usize = 20;
-const CHECKSUM_AT: usize = SLOT_BYTES - 4;
+const CHECKSUM_AT: usize = HEAD_SECTOR - 4;
 
 /// What was promised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,14 +54,25 @@ impl Promise {
     }
 }
 
+/// Changes of a commit that may not be in the store yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redo {
+    /// The summaries with these changes made.
+    pub after: [Summary; TREES.len()],
+    /// The changes (see `redo`).
+    pub changes: Vec<u8>,
+}
+
 /// The open file.
 pub struct Guard {
     path: PathBuf,
     file: File,
     /// Of the newest slot.
     counter: u64,
-    /// What stands in the newest slot.
+    /// What the newest slot promises.
     promise: Promise,
+    /// What the newest slot carried when the file was opened.
+    redo: Redo,
 }
 
 impl Guard {
@@ -66,8 +84,8 @@ impl Guard {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::io(path.display().to_string(), error)),
         };
-        let (counter, promise) = read(&file, &path)?;
-        Ok(Some(Self { path, file, counter, promise }))
+        let Slot { counter, promise, redo } = read(&file, &path)?;
+        Ok(Some(Self { path, file, counter, promise, redo }))
     }
 
     /// Makes a file that promises nothing, durably.
@@ -78,13 +96,14 @@ impl Guard {
         let promise = Promise::default();
         // All bytes at once, so that later writes need no new space.
         let mut bytes = vec![0; SLOT_DISTANCE as usize * 2];
-        bytes[..SLOT_BYTES].copy_from_slice(&encode(0, &promise));
+        let redo = Redo::default();
+        bytes[..HEAD_SECTOR].copy_from_slice(&encode(0, &promise, &redo));
         std::fs::write(&unfinished, &bytes).map_err(io)?;
         File::open(&unfinished).and_then(|file| file.sync_all()).map_err(io)?;
         std::fs::rename(&unfinished, &path).map_err(io)?;
         sync_directory(directory)?;
         let file = options().open(&path).map_err(io)?;
-        Ok(Self { path, file, counter: 0, promise })
+        Ok(Self { path, file, counter: 0, promise, redo })
     }
 
     /// What was promised last.
@@ -92,10 +111,16 @@ impl Guard {
         &self.promise
     }
 
-    /// Promises, durably: one small write in place, and the disk's own flush.
-    pub fn write(&mut self, promise: Promise) -> Result<(), StoreError> {
+    /// What the last commit changed, if there is a need to do it again.
+    pub fn redo(&self) -> &Redo {
+        &self.redo
+    }
+
+    /// Promises, durably: one write in place, and the disk's own flush. Also carries the changes of a commit that is
+    /// not yet durable; those of [`Redo::changes`] have to be at most [`REDO_BYTES_MAX`].
+    pub fn write(&mut self, promise: Promise, redo: &Redo) -> Result<(), StoreError> {
         let counter = self.counter + 1;
-        let slot = encode(counter, &promise);
+        let slot = encode(counter, &promise, redo);
         let written = self.file.write_all_at(&slot, counter % 2 * SLOT_DISTANCE);
         written.map_err(|error| StoreError::io(self.path.display().to_string(), error))?;
         (self.counter, self.promise) = (counter, promise);
@@ -107,7 +132,7 @@ impl Guard {
 pub fn peek(directory: &Path) -> Result<Option<Promise>, StoreError> {
     let path = directory.join(NAME);
     match File::open(&path) {
-        Ok(file) => read(&file, &path).map(|(_, promise)| Some(promise)),
+        Ok(file) => read(&file, &path).map(|slot| Some(slot.promise)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io(path.display().to_string(), error)),
     }
@@ -120,59 +145,72 @@ fn options() -> OpenOptions {
     options
 }
 
+/// What a slot says.
+struct Slot {
+    counter: u64,
+    promise: Promise,
+    redo: Redo,
+}
+
 /// The newest slot that is whole. A crash may have torn the one it was writing; both cannot be torn by crashes.
-fn read(file: &File, path: &Path) -> Result<(u64, Promise), StoreError> {
-    let mut newest = None;
-    for number in 0..2_u64 {
-        let mut bytes = [0; SLOT_BYTES];
-        // A file that is too short has no whole slot there.
-        if file.read_exact_at(&mut bytes, number * SLOT_DISTANCE).is_ok()
-            && let Some((counter, promise)) = decode(&bytes)
-            && counter % 2 == number
-            && newest.is_none_or(|(before, _)| before < counter)
-        {
-            newest = Some((counter, promise));
-        }
-    }
-    newest.ok_or_else(|| {
+fn read(file: &File, path: &Path) -> Result<Slot, StoreError> {
+    let slots = (0..2).filter_map(|number| read_slot(file, number));
+    slots.max_by_key(|slot| slot.counter).ok_or_else(|| {
         let reason = "neither of its two slots is whole, so nobody knows what was promised";
         StoreError::corrupt(path.display().to_string(), reason)
     })
 }
 
-fn encode(counter: u64, promise: &Promise) -> [u8; SLOT_BYTES] {
-    let mut bytes = [0; SLOT_BYTES];
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[12..HEAD_BYTES].copy_from_slice(&counter.to_le_bytes());
-    let mut at = HEAD_BYTES;
-    for summary in &promise.summaries {
-        bytes[at..at + SUMMARY_BYTES].copy_from_slice(&summary.encode());
-        at += SUMMARY_BYTES;
+/// A slot, if it is whole.
+fn read_slot(file: &File, number: u64) -> Option<Slot> {
+    let offset = number * SLOT_DISTANCE;
+    let mut head = [0; HEAD_SECTOR];
+    file.read_exact_at(&mut head, offset).ok()?;
+    let (mut slot, length, checksum) = decode(&head)?;
+    let mut changes = vec![0; usize::try_from(length).ok().filter(|length| *length <= REDO_BYTES_MAX)?];
+    file.read_exact_at(&mut changes, offset + HEAD_SECTOR as u64).ok()?;
+    let whole = crc32fast::hash(&changes) == checksum && slot.counter % 2 == number;
+    slot.redo.changes = changes;
+    whole.then_some(slot)
+}
+
+fn encode(counter: u64, promise: &Promise, redo: &Redo) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_SECTOR + redo.changes.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&counter.to_le_bytes());
+    for summary in promise.summaries.iter().chain(&redo.after) {
+        bytes.extend_from_slice(&summary.encode());
     }
     // One more than the index, so that zero can stand for no entry at all.
     let log_end = promise.log_end.map_or(0, |index| index.saturating_add(1));
-    bytes[at..at + 8].copy_from_slice(&log_end.to_le_bytes());
-    let checksum = crc32fast::hash(&bytes[..CHECKSUM_AT]);
-    bytes[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+    bytes.extend_from_slice(&log_end.to_le_bytes());
+    bytes.extend_from_slice(&(redo.changes.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&redo.changes).to_le_bytes());
+    bytes.resize(CHECKSUM_AT, 0);
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes.extend_from_slice(&redo.changes);
     bytes
 }
 
-fn decode(bytes: &[u8; SLOT_BYTES]) -> Option<(u64, Promise)> {
-    let number =
-        |at: usize| bytes.get(at..at + 8).and_then(|part| part.try_into().ok()).map(u64::from_le_bytes);
-    let whole = crc32fast::hash(&bytes[..CHECKSUM_AT]).to_le_bytes() == bytes[CHECKSUM_AT..];
-    if !whole || &bytes[..8] != MAGIC || bytes[8..12] != VERSION.to_le_bytes() {
+/// A head's content, and the length and checksum of the changes behind it.
+fn decode(head: &[u8; HEAD_SECTOR]) -> Option<(Slot, u32, u32)> {
+    let whole = crc32fast::hash(&head[..CHECKSUM_AT]).to_le_bytes() == head[CHECKSUM_AT..];
+    if !whole || &head[..8] != MAGIC || head[8..12] != VERSION.to_le_bytes() {
         return None;
     }
-    let mut promise = Promise::default();
+    let long = |at: usize| head.get(at..at + 8).and_then(|part| part.try_into().ok()).map(u64::from_le_bytes);
+    let short =
+        |at: usize| head.get(at..at + 4).and_then(|part| part.try_into().ok()).map(u32::from_le_bytes);
+    let (mut promise, mut redo) = (Promise::default(), Redo::default());
     let mut at = HEAD_BYTES;
-    for summary in &mut promise.summaries {
-        *summary = Summary::decode(&bytes[at..at + SUMMARY_BYTES])?;
+    for summary in promise.summaries.iter_mut().chain(&mut redo.after) {
+        *summary = Summary::decode(&head[at..at + SUMMARY_BYTES])?;
         at += SUMMARY_BYTES;
     }
-    promise.log_end = number(at)?.checked_sub(1);
-    Some((number(12)?, promise))
+    promise.log_end = long(at)?.checked_sub(1);
+    Some((Slot { counter: long(12)?, promise, redo }, short(at + 8)?, short(at + 12)?))
 }
 
 #[cfg(test)]
@@ -191,12 +229,14 @@ mod tests {
         let mut guard = Guard::create(dir.path()).unwrap();
         assert!(Guard::open(dir.path()).unwrap().unwrap().promise().is_empty());
         for number in 1..=5 {
-            guard.write(promise(number)).unwrap();
+            let redo = Redo { changes: vec![number as u8; 1000], ..Redo::default() };
+            guard.write(promise(number), &redo).unwrap();
+            assert_eq!(*Guard::open(dir.path()).unwrap().unwrap().redo(), redo);
             assert_eq!(peek(dir.path()).unwrap(), Some(promise(number)));
         }
         let path = dir.path().join(NAME);
         let intact = std::fs::read(&path).unwrap();
-        for place in [0, 9, 13, 30, 60, 100, 300, SLOT_BYTES - 1] {
+        for place in [0, 9, 13, 30, 60, 100, 300, HEAD_SECTOR - 1, HEAD_SECTOR + 500] {
             let mut damaged = intact.clone();
             damaged[SLOT_DISTANCE as usize + place] ^= 4;
             std::fs::write(&path, &damaged).unwrap();

@@ -5,9 +5,11 @@
 //! entry or a vote is.
 
 mod changes;
+mod committer;
 pub mod guard;
 mod opening;
 mod panics;
+mod redo;
 mod reserve;
 pub mod sabotage;
 pub mod space;
@@ -29,6 +31,7 @@ use tokio::sync::oneshot;
 
 use crate::error::StoreError;
 pub use changes::after_prefix;
+use committer::Committer;
 pub use opening::{FILE, check_unlocked};
 use reserve::Reserve;
 use writer::{Message, Writer};
@@ -148,8 +151,7 @@ impl Disk {
         let writer = Writer::new(writer::Parts {
             directory: directory.to_owned(),
             trees: trees.clone(),
-            file,
-            guard,
+            committer: Committer::start(&directory.join(FILE), file, guard)?,
             summaries,
             reserve,
             low: low.clone(),
@@ -166,6 +168,7 @@ impl Disk {
     }
 
     /// Queues changes at once, and answers when they are done: with `sync` when they and all before them are durable.
+    /// What is archived counts as durable when the log has its entries; only a sync without changes waits for it.
     pub fn write(&self, ops: Vec<Op>, sync: bool) -> Pending {
         let (done, receiver) = oneshot::channel();
         // A closed queue drops `done`, which the receiver sees.

@@ -8,9 +8,10 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::guard::{self, Guard, Promise};
+use super::changes::Changes;
+use super::guard::{self, Guard, Promise, Redo};
 use super::summary::{self, Summary};
-use super::{TREES, Tree, Trees, panics, sabotage, sync_directory, values};
+use super::{TREES, Tree, Trees, panics, redo, sabotage, sync_directory, values};
 use crate::error::StoreError;
 
 /// Large enough that no value the store sees becomes one of its blob files, which it never syncs.
@@ -68,8 +69,10 @@ pub fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, StoreError> {
             sync_directory(parent)?;
         }
         let (guard, summaries) = match guard {
-            Some(guard) if !guard.promise().is_empty() => {
-                let summaries = check(directory, &trees, guard.promise())?;
+            Some(mut guard) if !guard.promise().is_empty() => {
+                let mut summaries = check(directory, &trees, guard.promise())?;
+                redo(directory, &trees, guard.redo(), &mut summaries)?;
+                settle(directory, &trees, &file, &mut guard, summaries)?;
                 (guard, summaries)
             }
             guard => adopt(directory, &trees, &file, guard)?,
@@ -235,10 +238,51 @@ fn adopt(
         written.map_err(|source| values::failed(tree, &[], source))?;
         summaries[tree as usize] = summary;
     }
+    settle(directory, trees, file, &mut guard, summaries)?;
+    Ok((guard, summaries))
+}
+
+/// Makes the store's state durable, and then promises it.
+fn settle(
+    directory: &Path,
+    trees: &Trees,
+    file: &File,
+    guard: &mut Guard,
+    summaries: [Summary; TREES.len()],
+) -> Result<(), StoreError> {
+    let promise = Promise { summaries, log_end: log_end(trees)? };
     trees.db.flush().map_err(|source| values::failed(Tree::Log, &[], source))?;
     file.sync_data().map_err(|error| StoreError::io(directory.join(FILE).display().to_string(), error))?;
-    guard.write(Promise { summaries, log_end: log_end(trees)? })?;
-    Ok((guard, summaries))
+    if promise == *guard.promise() && guard.redo().changes.is_empty() {
+        return Ok(());
+    }
+    guard.write(promise, &Redo { after: summaries, changes: Vec::new() })
+}
+
+/// Makes the changes of the last commit again in trees that do not have them, or not all of them. They may be done
+/// twice: each sets or removes what it names, whatever was there.
+fn redo(
+    directory: &Path,
+    trees: &Trees,
+    redo: &Redo,
+    summaries: &mut [Summary; TREES.len()],
+) -> Result<(), StoreError> {
+    let Some(mut ops) = redo::decode(&redo.changes) else {
+        let reason = "it carries changes that this program does not know";
+        return Err(StoreError::corrupt(directory.join(guard::NAME).display().to_string(), reason));
+    };
+    let after = |tree: Tree| redo.after[tree as usize].change;
+    ops.retain(|op| summaries[op.tree() as usize].change < after(op.tree()));
+    if ops.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(directory = %directory.display(), changes = ops.len(), "the last commit is done again");
+    for op in &ops {
+        let tree = op.tree();
+        // The numbers go on from where they were.
+        summaries[tree as usize].change = after(tree);
+    }
+    Changes::new(trees, summaries).apply(ops)
 }
 
 /// The index of the last entry of the log.

@@ -4,6 +4,7 @@
 //! turns the panic into an error as well.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
@@ -76,5 +77,12 @@ fn name(info: &PanicHookInfo<'_>) {
     };
     let files: Vec<String> = directories.iter().map(|directory| file_of(directory)).collect();
     let at = info.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(file = files.join(" or "), at, "corrupt data: the store gave up on it; {REMEDY}");
+    let file = files.join(" or ");
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(file, at, "corrupt data: the store gave up on it; {REMEDY}");
+    } else {
+        // A program that keeps no log has a standard error all the same.
+        let _ =
+            writeln!(std::io::stderr(), "corrupt data at {file}: the store gave up on it, at {at}; {REMEDY}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, mpsc};
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::changes::Changes;
-use super::guard::{Guard, Promise};
+use super::committer::Committer;
 use super::reserve::{Reserve, Room};
 use super::summary::Summary;
-use super::{Op, TREES, Tree, Trees, opening, panics, sabotage, values};
+use super::{Op, TREES, Tree, Trees, opening, panics, values};
 use crate::error::StoreError;
 
 /// So many requests share a sync at most, which bounds how long the first one waits.
@@ -51,10 +51,8 @@ pub struct Parts {
     pub directory: PathBuf,
     /// The trees, until closed.
     pub trees: Arc<RwLock<Option<Trees>>>,
-    /// The store's file, opened once more: the store's own flush is no sync.
-    pub file: File,
-    /// Promises what is durable.
-    pub guard: Guard,
+    /// Makes durable what was applied.
+    pub committer: Committer,
     /// What the trees hold.
     pub summaries: [Summary; TREES.len()],
     /// Room for what is written next.
@@ -109,7 +107,7 @@ impl Writer {
             self.write_group(group, bytes);
             self.sweep();
         }
-        self.attempt(Self::commit);
+        self.attempt(|writer| writer.commit(true));
         self.close();
     }
 
@@ -174,8 +172,11 @@ impl Writer {
 
     fn write_group(&mut self, group: Vec<(Vec<Op>, bool, Done)>, bytes: u64) {
         let (mut ops, mut at_once, mut synced) = (Vec::new(), Vec::new(), Vec::new());
+        // Who asks for a sync of nothing new asks for all that there is, the archive as well.
+        let whole = group.iter().any(|(ops, sync, _)| *sync && ops.is_empty());
         for (more, sync, done) in group {
             for op in &more {
+                self.parts.committer.note(op);
                 match op {
                     Op::Put(Tree::Log, key, _) => self.log_end = Some(key.clone()),
                     _ if op.tree() == Tree::Log => self.log_end = None,
@@ -192,7 +193,7 @@ impl Writer {
         // Who asked for no sync does not wait for that of the others.
         self.answer(at_once);
         if !synced.is_empty() {
-            self.attempt(Self::commit);
+            self.attempt(|writer| writer.commit(whole));
             self.answer(synced);
         }
     }
@@ -254,24 +255,19 @@ impl Writer {
         Ok(room)
     }
 
-    /// Makes all that was applied durable, then promises it. The store's flush hands its buffers to the operating
-    /// system and asks that writing begin; only the second step waits for the disk.
-    fn commit(&mut self) -> Result<(), StoreError> {
+    /// Makes all that was applied durable. The store's flush hands its buffers to the operating system and asks that
+    /// writing begin; it is no sync.
+    fn commit(&mut self, whole: bool) -> Result<(), StoreError> {
         let known = self.log_end.as_deref().and_then(|key| key.try_into().ok()).map(u64::from_be_bytes);
-        let log_end = self.with_trees(|trees| {
-            trees.db.flush().map_err(|source| values::failed(Tree::Log, &[], source))?;
-            known.map_or_else(|| opening::log_end(trees), |index| Ok(Some(index)))
-        })?;
-        if !sabotage::without("sync-before-ack") {
-            let path = self.parts.directory.join(opening::FILE);
-            let synced = self.parts.file.sync_data();
-            synced.map_err(|error| StoreError::io(path.display().to_string(), error))?;
-        }
-        let promise = Promise { summaries: self.parts.summaries, log_end };
-        if promise == *self.parts.guard.promise() || sabotage::without("guard") {
-            return Ok(());
-        }
-        self.parts.guard.write(promise)
+        let log_end =
+            known.map_or_else(|| self.with_trees(opening::log_end), |index: u64| Ok(Some(index)))?;
+        let Parts { directory, trees, committer, summaries, .. } = &mut self.parts;
+        let flush = || {
+            with_trees(directory, trees, |trees| {
+                trees.db.flush().map(|_| ()).map_err(|source| values::failed(Tree::Log, &[], source))
+            })
+        };
+        committer.commit(*summaries, log_end, whole, flush)
     }
 
     fn change<R>(&mut self, act: impl FnOnce(Changes<'_>) -> Result<R, StoreError>) -> Result<R, StoreError> {
@@ -282,8 +278,16 @@ impl Writer {
     }
 
     fn with_trees<R>(&self, act: impl FnOnce(&Trees) -> Result<R, StoreError>) -> Result<R, StoreError> {
-        let trees = self.parts.trees.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let trees = trees.as_ref().ok_or(StoreError::Closed)?;
-        panics::named(&self.parts.directory, || act(trees))
+        with_trees(&self.parts.directory, &self.parts.trees, act)
     }
+}
+
+fn with_trees<R>(
+    directory: &Path,
+    trees: &RwLock<Option<Trees>>,
+    act: impl FnOnce(&Trees) -> Result<R, StoreError>,
+) -> Result<R, StoreError> {
+    let trees = trees.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let trees = trees.as_ref().ok_or(StoreError::Closed)?;
+    panics::named(directory, || act(trees))
 }
