@@ -25,6 +25,7 @@ mod network;
 mod reads;
 mod replica;
 mod role;
+pub mod sabotage;
 mod service;
 mod snapshot;
 mod space;

@@ -65,6 +65,8 @@ pub enum Command {
         /// The backup.
         file: PathBuf,
     },
+    /// Look through the data directory, without changing it: what it holds, and whether all of it is whole.
+    Check,
 }
 
 /// The settings in force. Times are milliseconds.
@@ -167,6 +169,20 @@ impl Config {
     /// # Errors
     /// See [`Error`].
     pub fn load(flags: &Flags) -> Result<Config, Error> {
+        let config = Self::read(flags)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Only the data directory, for what is done to it whatever the other settings are.
+    ///
+    /// # Errors
+    /// When a source cannot be read.
+    pub fn data_dir_of(flags: &Flags) -> Result<PathBuf, Error> {
+        Self::read(flags).map(|config| config.data_dir)
+    }
+
+    fn read(flags: &Flags) -> Result<Config, Error> {
         let mut figment = Figment::from(Serialized::defaults(Config::default()));
         if let Some(file) = &flags.config {
             figment = figment.merge(Toml::file_exact(file));
@@ -174,10 +190,7 @@ impl Config {
         let known = figment.clone().extract::<figment::value::Dict>().unwrap_or_default();
         let env =
             Env::prefixed("MESON_").filter(move |name| known.contains_key(&name.as_str().to_lowercase()));
-        let config: Config =
-            figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?;
-        config.check()?;
-        Ok(config)
+        Ok(figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?)
     }
 
     fn check(&self) -> Result<(), Error> {

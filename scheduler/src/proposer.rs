@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use meson_engine::command::{Command, Envelope};
 use meson_engine::outcome::{Outcome, Refusal};
-use meson_raft::{Member, ProposeError, Replica};
+use meson_raft::{Member, ProposeError, Replica, sabotage};
 use prost::Message as _;
 
 use crate::clock::Clock;
@@ -97,7 +97,15 @@ impl Proposer {
     /// # Errors
     /// See [`Error`]; a refusal is one of them.
     pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, Error> {
-        let mut results = self.propose_all([command.into()]).await?;
+        let command = command.into();
+        if let Command::Cancel(cancel) = &command
+            && sabotage::without("commit-before-ack")
+        {
+            let (proposer, run_id) = (self.clone(), cancel.run_id.clone());
+            tokio::spawn(async move { proposer.propose_all([command]).await });
+            return Ok(Outcome::run(&run_id, true));
+        }
+        let mut results = self.propose_all([command]).await?;
         results.pop().unwrap_or(Err(Error::Unknown))
     }
 

@@ -7,8 +7,9 @@ use std::thread::JoinHandle;
 
 use super::guard::{Guard, Promise, REDO_BYTES_MAX, Redo};
 use super::summary::Summary;
-use super::{Op, TREES, redo, sabotage};
+use super::{Op, TREES, redo};
 use crate::error::StoreError;
+use crate::sabotage;
 
 /// Makes durable what was applied to the store.
 pub struct Committer {

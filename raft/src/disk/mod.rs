@@ -11,7 +11,6 @@ mod opening;
 mod panics;
 mod redo;
 mod reserve;
-pub mod sabotage;
 pub mod space;
 mod summary;
 #[cfg(test)]

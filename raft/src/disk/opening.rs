@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use super::changes::Changes;
 use super::guard::{self, Guard, Promise, Redo};
 use super::summary::{self, Summary};
-use super::{TREES, Tree, Trees, panics, redo, sabotage, sync_directory, values};
+use super::{TREES, Tree, Trees, panics, redo, sync_directory, values};
 use crate::error::StoreError;
+use crate::sabotage;
 
 /// Large enough that no value the store sees becomes one of its blob files, which it never syncs.
 const SEGMENT_BYTES: usize = 4 << 20;
