@@ -220,7 +220,7 @@ impl Config {
 
     /// A leader that no majority has answered for so long acts as leader no more: the others have long elected another.
     pub fn majority_patience(&self) -> Duration {
-        Duration::from_millis(4 * self.election_max_ms)
+        Duration::from_millis(2 * self.election_max_ms)
     }
 
     /// The settings of the log.
