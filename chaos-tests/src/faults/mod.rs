@@ -63,6 +63,11 @@ pub enum Fault {
         /// Whose processes.
         who: Who,
     },
+    /// kill -9, and whatever was not synced to the disk is lost; started again when healed.
+    PowerCut {
+        /// Whose power.
+        who: Who,
+    },
     /// SIGSTOP, and SIGCONT when healed.
     Pause {
         /// Whose process.
@@ -124,6 +129,7 @@ impl Fault {
         match self {
             Fault::Kill { who }
             | Fault::LoseAgent { who }
+            | Fault::PowerCut { who }
             | Fault::Pause { who }
             | Fault::Cut { who, .. }
             | Fault::Delay { who, .. }
@@ -148,6 +154,7 @@ impl Fault {
         match self {
             Fault::Kill { .. } => format!("kill -9 {who}"),
             Fault::LoseAgent { .. } => format!("kill -9 {who} and its attempts"),
+            Fault::PowerCut { .. } => format!("power cut of {who}"),
             Fault::Pause { .. } => format!("pause {who}"),
             Fault::Cut { from, way, .. } => format!("cut {who} {way} {from}"),
             Fault::Delay { .. } => format!("delay links of {who}"),

@@ -167,6 +167,8 @@ mod tests {
             "kill -9 all replicas",
             "kill -9 executor",
             "kill -9 executor and its attempts",
+            "power cut of leader",
+            "power cut of all replicas",
             "pause leader",
             "pause executor",
             "clock jump of replica",

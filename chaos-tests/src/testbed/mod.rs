@@ -227,6 +227,14 @@ impl Testbed {
         Ok(())
     }
 
+    /// Loses what a replica has not synced; nothing may run on it.
+    ///
+    /// # Errors
+    /// When the machine has no disk of its own.
+    pub fn lose_unsynced(&self, machine: Machine) -> anyhow::Result<()> {
+        self.disk(machine)?.lose_unsynced(self.host(machine))
+    }
+
     /// Starts the process of a machine, unless it runs.
     ///
     /// # Errors
