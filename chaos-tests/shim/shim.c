@@ -22,6 +22,9 @@ struct control {
 static const struct control none;
 static const struct control *control = &none;
 
+/* Syncs are answered and not done: what a test of the power cuts must find out. */
+static int disk_lies;
+
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
@@ -30,6 +33,7 @@ __attribute__((constructor)) static void begin(void) {
     real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+    disk_lies = getenv("CHAOS_SHIM_DISK_LIES") != NULL;
     const char *path = getenv("CHAOS_SHIM_CONTROL");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0)
@@ -92,12 +96,12 @@ static void be_slow(void) {
 
 int fsync(int file) {
     be_slow();
-    return real_fsync(file);
+    return disk_lies ? 0 : real_fsync(file);
 }
 
 int fdatasync(int file) {
     be_slow();
-    return real_fdatasync(file);
+    return disk_lies ? 0 : real_fdatasync(file);
 }
 
 /*

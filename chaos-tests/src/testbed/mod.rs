@@ -97,6 +97,8 @@ pub struct Options {
     pub lease_margin_ms: u64,
     /// Size of each replica's disk.
     pub disk_bytes: u64,
+    /// Whether disks answer syncs without doing them. Nothing can keep its promises then: a test of the test.
+    pub disks_lie: bool,
     /// More `MESON_*` variables, for all processes.
     pub env: Vec<(String, String)>,
     /// Where data and logs go; must exist.
@@ -114,6 +116,7 @@ impl Options {
             lease_ms: 4_000,
             lease_margin_ms: 1_500,
             disk_bytes: 1 << 30,
+            disks_lie: false,
             env: Vec::new(),
             dir,
             seed,
