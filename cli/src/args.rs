@@ -296,6 +296,11 @@ pub enum Cluster {
         /// The file, which must not exist.
         file: PathBuf,
     },
+    /// Look through the data directory of a replica that does not run: what it holds, and whether all of it is whole.
+    Check {
+        /// The replica's data directory.
+        data_dir: PathBuf,
+    },
     /// Make the data directory of one replica of a backup, on its machine, while no replica runs. To be done for each of
     /// them, from the same file and with the same peers.
     Restore {

@@ -27,6 +27,7 @@ pub async fn run(client: &Client, command: Cluster, output: Output) -> Result {
         Cluster::Transfer { node_id } => changes::transfer(client, node_id, output).await,
         Cluster::Snapshot => backup::snapshot(client, output).await,
         Cluster::Backup { file } => backup::backup(client, &file, output).await,
+        Cluster::Check { data_dir } => backup::check(&data_dir).await,
         Cluster::Restore { file, config, node_id, data_dir, peers } => {
             let settings = [
                 ("--config", config.map(|path| path.into_os_string())),

@@ -12,10 +12,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Member};
 use crate::disk::Disk;
-use crate::error::{AdminError, OpenError, StoreError};
+use crate::error::{AdminError, StoreError};
+use crate::files;
 use crate::log_store;
 use crate::machine::mark_archive_stale;
-use crate::replica::{Replica, check_identity};
+use crate::replica::Replica;
 use crate::snapshot::format::{Reader, Writer, verify};
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::state_machine::Position;
@@ -111,9 +112,6 @@ pub enum RestoreError {
     /// The backup is damaged or another group's, or the directory cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The directory cannot be written.
-    #[error(transparent)]
-    Open(#[from] OpenError),
 }
 
 /// Makes the data directory of one member of a group that begins with the state of a backup. Every member is to be
@@ -125,7 +123,7 @@ pub fn restore(config: &Config, members: Vec<Member>, backup: &Path) -> Result<R
     if !members.iter().any(|member| member.node_id == config.node_id) {
         return Err(RestoreError::NotAmongMembers(config.node_id));
     }
-    let (store, snapshots) = (config.data_dir.join("store"), config.data_dir.join("snapshots"));
+    let (store, snapshots) = (files::store(config), config.data_dir.join("snapshots"));
     for dir in [&store, &snapshots] {
         if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(RestoreError::NotEmpty(config.data_dir.clone()));
@@ -169,17 +167,17 @@ fn write(config: &Config, members: Vec<Member>, backup: &Path) -> Result<Restore
         writer.archive(&key, &value).map_err(io)?;
     }
     let (size, digest) = writer.finish().map_err(io)?;
-    snapshots.publish(&meta, &snapshots.written(&path, size, digest)?)?;
+    let file = snapshots.written(&path, size, digest)?;
 
-    let disk = Disk::open(&config.data_dir.join("store"), config.cache_bytes)?;
-    let written =
-        check_identity(&disk, config, &config.data_dir).map_err(RestoreError::from).and_then(|()| {
-            mark_archive_stale(&disk)?;
-            let term = last.map_or(0, |last| last.leader_id.term) + TERMS_AHEAD;
-            Ok(log_store::begin_at(&disk, Vote::new(term, config.node_id), last)?)
-        });
+    let disk = Disk::open(&files::store(config), config.cache_bytes)?;
+    let term = last.map_or(0, |last| last.leader_id.term) + TERMS_AHEAD;
+    let begun = files::claim(&disk, config)
+        .and_then(|()| mark_archive_stale(&disk))
+        .and_then(|()| log_store::begin_at(&disk, Vote::new(term, config.node_id), last));
     disk.close();
-    written.map(|()| Restored { position: position_of(last), size_bytes })
+    begun?;
+    snapshots.publish(&meta, &file)?;
+    Ok(Restored { position: position_of(last), size_bytes })
 }
 
 fn membership(last: Option<LogId>, members: Vec<Member>) -> StoredMembership<u64, Member> {

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use crate::config::Config;
 use crate::error::ProposeError;
 use crate::role::{Role, RoleKind};
+use crate::space::{Shortage, Space};
 use crate::types::{Batch, Raft, TypeConfig, Written};
 
 type Reply = Result<Vec<Bytes>, ProposeError>;
@@ -27,6 +28,7 @@ pub struct Proposals {
     role: watch::Receiver<Role>,
     /// How many ask for proposals to be held back.
     holds: watch::Sender<usize>,
+    space: Space,
     limits: Limits,
 }
 
@@ -62,6 +64,7 @@ impl Proposals {
         config: &Config,
         raft: Raft,
         role: watch::Receiver<Role>,
+        space: Space,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
@@ -76,7 +79,7 @@ impl Proposals {
         let batcher = Batcher { items, carried: None, slots, raft, role: role.clone(), limits };
         tokio::spawn(batcher.run(stop));
         let places = Arc::new(Semaphore::new(config.queue_commands_max));
-        Self { queue, places, role, holds: watch::Sender::new(0), limits }
+        Self { queue, places, role, space, holds: watch::Sender::new(0), limits }
     }
 
     /// Holds new proposals back, so that another replica can take over with all entries.
@@ -86,7 +89,7 @@ impl Proposals {
     }
 
     /// Has commands written next to each other, and gives their outcomes.
-    pub async fn propose(&self, commands: Vec<Bytes>) -> Reply {
+    pub async fn propose(&self, commands: Vec<Bytes>, urgent: bool) -> Reply {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -105,6 +108,9 @@ impl Proposals {
             if role.kind != RoleKind::Leader {
                 return Err(ProposeError::NotLeader { leader: role.leader.clone() });
             }
+        }
+        if let Some(Shortage { path, free, needed }) = self.space.shortage(urgent) {
+            return Err(ProposeError::DiskFull { path, free, needed });
         }
         // More commands than the queue has places may still go together when it is empty.
         let places = u32::try_from(commands.len().min(self.limits.queue)).unwrap_or(u32::MAX);

@@ -11,29 +11,38 @@ mod archive;
 mod backup;
 mod batcher;
 mod codec;
+mod compaction;
 mod config;
 mod disk;
 mod error;
+mod files;
 mod founding;
+mod inspect;
+mod log_size;
 mod log_store;
 mod machine;
 mod network;
 mod reads;
 mod replica;
 mod role;
+pub mod sabotage;
 mod service;
 mod snapshot;
+mod space;
 mod state_machine;
 mod status;
 #[cfg(test)]
 mod storage_suite;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use archive::{Archive, Records};
 pub use backup::{Backup, RestoreError, Restored, restore};
 pub use config::{Config, Member};
 pub use error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
+pub use inspect::{Inspection, LogRange, Promised, SnapshotFound, VoteFound, inspect};
 pub use replica::Replica;
 pub use role::{Role, RoleKind};
 pub use state_machine::{Applied, ArchiveOp, Position, SnapshotView, StateMachine};

@@ -1,7 +1,6 @@
 //! A replica: opens the files, starts the tasks, and is the handle on all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,22 +13,22 @@ use tokio::sync::watch;
 use crate::acks::Acks;
 use crate::archive::Archive;
 use crate::batcher::Proposals;
+use crate::compaction;
 use crate::config::{Config, Member};
-use crate::disk::{Disk, Op, Tree};
-use crate::error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
+use crate::disk::Disk;
+use crate::error::{AdminError, OpenError, ProposeError, ReadError};
+use crate::files;
 use crate::founding::Founding;
 use crate::log_store::LogStore;
-use crate::machine::Machine;
 use crate::network::Network;
 use crate::reads::Reads;
 use crate::role::{Role, publish};
 use crate::service::Service;
 use crate::snapshot::Snapshots;
+use crate::space::Space;
 use crate::state_machine::StateMachine;
 use crate::status::{Status, status_of};
 use crate::types::Raft;
-
-const IDENTITY: &[u8] = b"identity";
 
 /// One member of a group; clones are handles on the same one. [`Replica::shutdown`] ends it.
 #[derive(Clone)]
@@ -47,25 +46,18 @@ struct Inner {
     network: Network,
     founding: Arc<Founding>,
     proposals: Proposals,
+    space: Space,
     reads: Reads,
     role: watch::Receiver<Role>,
     stop: watch::Sender<bool>,
-}
-
-/// What opening the files gives.
-struct Opened {
-    disk: Disk,
-    log: LogStore,
-    snapshots: Snapshots,
-    machine: Machine,
 }
 
 impl Replica {
     /// Opens the files, restores the state machine from snapshot and log, and takes part in the group.
     pub async fn open(config: Config, state_machine: impl StateMachine) -> Result<Replica, OpenError> {
         let library_config = library_config(&config)?;
-        let files = config.clone();
-        let opening = tokio::task::spawn_blocking(move || open_files(&files, state_machine));
+        let paths = config.clone();
+        let opening = tokio::task::spawn_blocking(move || files::open(&paths, state_machine));
         let opened = opening.await.map_err(|error| OpenError::Consensus(error.to_string()))??;
         let acks = Acks::default();
         let network = Network::new(&config, acks.clone());
@@ -80,8 +72,18 @@ impl Replica {
         };
         let (stop, stopping) = watch::channel(false);
         let role = publish(&raft);
+        let space = Space::new(
+            config.data_dir.clone(),
+            config.disk_reserve_bytes,
+            opened.disk.clone(),
+            opened.snapshots.clone(),
+        );
+        let compacting =
+            compaction::run(raft.clone(), opened.log.clone(), config.snapshot_every_bytes, stopping.clone());
+        tokio::spawn(compacting);
         let inner = Inner {
-            proposals: Proposals::start(&config, raft.clone(), role.clone(), stopping.clone()),
+            proposals: Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone()),
+            space,
             reads: Reads::start(&config, raft.clone(), stopping),
             raft,
             disk: opened.disk,
@@ -121,10 +123,20 @@ impl Replica {
 
     /// Has commands committed next to each other in one entry, and gives their outcomes.
     pub async fn propose_all(&self, commands: Vec<Bytes>) -> Result<Vec<Bytes>, ProposeError> {
+        self.propose_within(commands, false).await
+    }
+
+    /// As [`Replica::propose_all`], for commands that bring to an end what was accepted before: while the disk is
+    /// nearly full these are still taken when new ones are refused, as long as half of the reserve is left.
+    pub async fn propose_urgent(&self, commands: Vec<Bytes>) -> Result<Vec<Bytes>, ProposeError> {
+        self.propose_within(commands, true).await
+    }
+
+    async fn propose_within(&self, commands: Vec<Bytes>, urgent: bool) -> Result<Vec<Bytes>, ProposeError> {
         if *self.inner.stop.borrow() {
             return Err(ProposeError::Stopped);
         }
-        self.inner.proposals.propose(commands).await
+        self.inner.proposals.propose(commands, urgent).await
     }
 
     /// Returns once this replica is known to have led after the call, with all applied that was committed then:
@@ -181,6 +193,8 @@ impl Replica {
         let mut status = status_of(&self.inner.raft.metrics().borrow());
         status.committed_index = status.committed_index.max(self.inner.log.committed().index());
         status.disk_bytes = self.inner.disk.size_bytes() + self.inner.snapshots.size_bytes();
+        status.disk_free_bytes = self.inner.space.free_bytes();
+        status.disk_low = self.inner.space.shortage(false).is_some();
         status
     }
 
@@ -245,6 +259,8 @@ impl Replica {
             founding: self.inner.founding.clone(),
             raft: self.inner.raft.clone(),
             snapshots: self.inner.snapshots.clone(),
+            disk: self.inner.disk.clone(),
+            low_pause: Duration::from_millis(self.inner.config.heartbeat_ms / 2),
         };
         let limit = self.inner.config.message_bytes_max();
         RaftServiceServer::new(service).max_decoding_message_size(limit).max_encoding_message_size(limit)
@@ -268,7 +284,7 @@ async fn close(disk: Disk) {
 
 fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
     let positive = [config.batch_commands_max, config.batches_in_flight_max, config.queue_commands_max];
-    if positive.contains(&0) || config.batch_bytes_max == 0 {
+    if positive.contains(&0) || config.batch_bytes_max == 0 || config.snapshot_every_bytes == 0 {
         return Err(OpenError::Config("limits must be positive".into()));
     }
     let library = openraft::Config {
@@ -281,42 +297,4 @@ fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
         ..openraft::Config::default()
     };
     library.validate().map_err(|error| OpenError::Config(error.to_string()))
-}
-
-/// Blocks.
-fn open_files(config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
-    let disk = Disk::open(&config.data_dir.join("store"), config.cache_bytes)?;
-    let opened = open_in(disk.clone(), config, state_machine);
-    if opened.is_err() {
-        // Whoever tries again finds the store unlocked.
-        disk.close();
-    }
-    opened
-}
-
-fn open_in(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
-    check_identity(&disk, config, &config.data_dir)?;
-    let snapshots = Snapshots::open(&config.data_dir.join("snapshots"), config.group_id)?;
-    let log = LogStore::open(disk.clone(), config.node_id, config.batch_bytes_max * 2)?;
-    let machine = Machine::open(state_machine, disk.clone(), snapshots.clone())?;
-    Ok(Opened { disk, log, snapshots, machine })
-}
-
-/// Two replicas that swap their directories would vote twice in a term.
-pub(crate) fn check_identity(disk: &Disk, config: &Config, dir: &Path) -> Result<(), OpenError> {
-    let mine = [config.group_id.to_be_bytes(), config.node_id.to_be_bytes()].concat();
-    let Some(found) = disk.get(Tree::Meta, IDENTITY)? else {
-        disk.write(vec![Op::Put(Tree::Meta, IDENTITY.to_vec(), mine.into())], true).wait_blocking()?;
-        return Ok(());
-    };
-    if found[..] == mine[..] {
-        return Ok(());
-    }
-    let part =
-        |range| found.get(range).and_then(|bytes: &[u8]| bytes.try_into().ok()).map(u64::from_be_bytes);
-    let (Some(found_group), Some(found_node)) = (part(0..8), part(8..16)) else {
-        return Err(StoreError::corrupt("meta identity", "not two numbers").into());
-    };
-    let dir = dir.to_owned();
-    Err(OpenError::Identity { dir, found_group, found_node, group: config.group_id, node: config.node_id })
 }

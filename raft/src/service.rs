@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::RaftService;
@@ -10,11 +11,13 @@ use meson_proto::raft::v1::{
     InstallSnapshotResponse, RequestVoteRequest, RequestVoteResponse, SnapshotHeader, TakeOverRequest,
     TakeOverResponse,
 };
+use openraft::raft as library;
 use prost::Message;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::codec::{AppendAnswer, AppendCall, SnapshotCall, VoteAnswer, VoteCall, VoteMessage};
+use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::founding::Founding;
 use crate::snapshot::{SnapshotFile, Snapshots, remove};
@@ -32,6 +35,9 @@ pub struct Service {
     pub(crate) founding: Arc<Founding>,
     pub(crate) raft: Raft,
     pub(crate) snapshots: Snapshots,
+    pub(crate) disk: Disk,
+    /// A leader whose entries are not taken is answered only after this, as it tries again at once.
+    pub(crate) low_pause: Duration,
 }
 
 impl Service {
@@ -84,8 +90,18 @@ impl RaftService for Service {
         self.check_group(request.group_id)?;
         let call = AppendCall::decode(request.payload).map_err(invalid)?;
         self.check_target(call.target)?;
-        let call = call.into_request().map_err(invalid)?;
-        let answer = self.raft.append_entries(call).await.map_err(stopped)?;
+        let mut call = call.into_request().map_err(invalid)?;
+        // Without room the write would wait, and this replica with it. As a heartbeat the call keeps it a follower;
+        // the answer says that it took none of the entries.
+        let (previous, refused) = (call.prev_log_id, !call.entries.is_empty() && self.disk.is_low());
+        if refused {
+            call.entries.clear();
+            tokio::time::sleep(self.low_pause).await;
+        }
+        let mut answer = self.raft.append_entries(call).await.map_err(stopped)?;
+        if refused && answer.is_success() {
+            answer = library::AppendEntriesResponse::PartialSuccess(previous);
+        }
         let payload = AppendAnswer::from(answer).encode_to_vec().into();
         Ok(Response::new(AppendEntriesResponse { payload }))
     }

@@ -65,6 +65,8 @@ pub enum Command {
         /// The backup.
         file: PathBuf,
     },
+    /// Look through the data directory, without changing it: what it holds, and whether all of it is whole.
+    Check,
 }
 
 /// The settings in force. Times are milliseconds.
@@ -97,6 +99,10 @@ pub struct Config {
     pub election_max_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_every_entries: u64,
+    /// Bytes of log entries between snapshots, whichever comes first.
+    pub snapshot_every_bytes: u64,
+    /// With less free on the disk, beside room for a snapshot, a leader refuses new work; zero: never.
+    pub disk_reserve_bytes: u64,
     /// How long an executor's attempts may go on without word from a leader.
     pub lease_ms: u64,
     /// What the scheduler waits beyond the lease before it gives an executor up (P3).
@@ -128,6 +134,8 @@ impl Default for Config {
             election_min_ms: 150,
             election_max_ms: 300,
             snapshot_every_entries: 10_000,
+            snapshot_every_bytes: 256 << 20,
+            disk_reserve_bytes: 256 << 20,
             lease_ms: 15_000,
             lease_margin_ms: 5_000,
             heartbeat_ms: 1_000,
@@ -161,6 +169,20 @@ impl Config {
     /// # Errors
     /// See [`Error`].
     pub fn load(flags: &Flags) -> Result<Config, Error> {
+        let config = Self::read(flags)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Only the data directory, for what is done to it whatever the other settings are.
+    ///
+    /// # Errors
+    /// When a source cannot be read.
+    pub fn data_dir_of(flags: &Flags) -> Result<PathBuf, Error> {
+        Self::read(flags).map(|config| config.data_dir)
+    }
+
+    fn read(flags: &Flags) -> Result<Config, Error> {
         let mut figment = Figment::from(Serialized::defaults(Config::default()));
         if let Some(file) = &flags.config {
             figment = figment.merge(Toml::file_exact(file));
@@ -168,10 +190,7 @@ impl Config {
         let known = figment.clone().extract::<figment::value::Dict>().unwrap_or_default();
         let env =
             Env::prefixed("MESON_").filter(move |name| known.contains_key(&name.as_str().to_lowercase()));
-        let config: Config =
-            figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?;
-        config.check()?;
-        Ok(config)
+        Ok(figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -205,6 +224,8 @@ impl Config {
         raft.election_min_ms = self.election_min_ms;
         raft.election_max_ms = self.election_max_ms;
         raft.snapshot_every_entries = self.snapshot_every_entries;
+        raft.snapshot_every_bytes = self.snapshot_every_bytes;
+        raft.disk_reserve_bytes = self.disk_reserve_bytes;
         raft.hold_until_founded = true;
         raft.format_level = self.format();
         raft

@@ -11,6 +11,9 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
+    if let Some(Command::Check) = &flags.command {
+        return offline::check(&Config::data_dir_of(&flags)?);
+    }
     let config = Config::load(&flags)?;
     if flags.print_config {
         println!("{}", toml::to_string_pretty(&config)?);
@@ -25,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     die_on_panic();
     match &flags.command {
         Some(Command::Restore { file }) => return offline::restore(&config, file),
-        None => {}
+        Some(Command::Check) | None => {}
     }
     // Actors live on this thread; gRPC and the log on the runtime's workers.
     let system = actix::System::with_tokio_rt(|| {

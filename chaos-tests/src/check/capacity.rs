@@ -63,21 +63,21 @@ fn sweep(agent: &str, offered: Amounts, held: &[Held<'_, '_>], verdict: &mut Ver
     edges.sort_unstable();
     verdict.looked(edges.len() as u64);
     verdict.count("instants at which something began or ended", edges.len() as u64);
-    let (mut cpu_millis, mut mem_bytes) = (0_u64, 0_u64);
+    let (mut cpu_millis, mut mem_bytes) = (0_u128, 0_u128);
     let mut alive = BTreeSet::new();
     let mut over = false;
     for (at, begins, place) in edges {
         let amounts = held[place].amounts;
         if begins {
             alive.insert(place);
-            cpu_millis += amounts.cpu_millis;
-            mem_bytes += amounts.mem_bytes;
+            cpu_millis += u128::from(amounts.cpu_millis);
+            mem_bytes += u128::from(amounts.mem_bytes);
         } else {
             alive.remove(&place);
-            cpu_millis -= amounts.cpu_millis;
-            mem_bytes -= amounts.mem_bytes;
+            cpu_millis -= u128::from(amounts.cpu_millis);
+            mem_bytes -= u128::from(amounts.mem_bytes);
         }
-        let too_much = cpu_millis > offered.cpu_millis || mem_bytes > offered.mem_bytes;
+        let too_much = cpu_millis > offered.cpu_millis.into() || mem_bytes > offered.mem_bytes.into();
         if too_much && !over {
             let names = alive.iter().rev().take(NAMED_MAX).map(|place| {
                 let Held { run_id, path, life, .. } = &held[*place];
@@ -88,10 +88,10 @@ fn sweep(agent: &str, offered: Amounts, held: &[Held<'_, '_>], verdict: &mut Ver
                 at,
                 format!(
                     "agent `{agent}` offered {}, and at {} its {} living attempts held {}; among them {}",
-                    told(offered),
+                    told(offered.cpu_millis.into(), offered.mem_bytes.into()),
                     time(at),
                     alive.len(),
-                    told(Amounts { cpu_millis, mem_bytes }),
+                    told(cpu_millis, mem_bytes),
                     names.join("; ")
                 ),
             );
@@ -100,6 +100,6 @@ fn sweep(agent: &str, offered: Amounts, held: &[Held<'_, '_>], verdict: &mut Ver
     }
 }
 
-fn told(amounts: Amounts) -> String {
-    format!("{} thousandths of a core and {} bytes", amounts.cpu_millis, amounts.mem_bytes)
+fn told(cpu_millis: u128, mem_bytes: u128) -> String {
+    format!("{cpu_millis} thousandths of a core and {mem_bytes} bytes")
 }

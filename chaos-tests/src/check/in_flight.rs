@@ -2,7 +2,7 @@
 //! by itself, its time was over, its executor had trouble, or no majority of replicas could lead. A dead, paused or
 //! cut-off leader is none, nor is nothing at all.
 //!
-//! A cancel is no reason either: it ends attempts, and never starts others.
+//! A cancel is no reason either, nor is the failure of another step: both end attempts, and never start others.
 
 use super::index::{Index, Life, Step};
 use super::outages::{Outages, RECOVERY};
@@ -52,7 +52,7 @@ const AGAIN: &str = "attempts followed by another one";
 
 fn timed_out(step: &Step<'_>, life: &Life<'_>) -> bool {
     let timeout = step.shape.and_then(|shape| shape.timeout);
-    timeout.is_some_and(|timeout| life.last - life.first + TIMEOUT_SLACK >= timeout)
+    timeout.is_some_and(|timeout| life.last - life.first >= timeout.saturating_sub(TIMEOUT_SLACK))
 }
 
 fn excused(outages: &Outages<'_>, life: &Life<'_>, next: &Life<'_>) -> bool {

@@ -1,6 +1,6 @@
 //! The history, sorted for the rules: by run, by step, and by attempt. Built once, in time n·log n.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::path;
 use crate::history::{
@@ -61,7 +61,21 @@ pub(super) struct Life<'h> {
     pub failure: Option<Micros>,
 }
 
-impl Life<'_> {
+impl<'h> Life<'h> {
+    fn of(mark: &'h Mark) -> Self {
+        let Mark { at, attempt, fence, process, .. } = *mark;
+        Life {
+            attempt,
+            fence,
+            agent: &mark.agent,
+            process,
+            first: at,
+            last: at,
+            success: None,
+            failure: None,
+        }
+    }
+
     fn add(&mut self, mark: &Mark) {
         self.first = self.first.min(mark.at);
         self.last = self.last.max(mark.at);
@@ -141,25 +155,24 @@ impl<'h> Index<'h> {
     }
 
     fn add_marks(&mut self) {
-        // The place of each process's life in its step's list: a list may be long when something is very wrong.
-        let mut places = BTreeMap::new();
+        // Marks are by far the most: each is looked up once, and only lives are sorted into the trees.
+        let mut places = HashMap::new();
+        let mut lives: Vec<(&str, &str, Life<'_>)> = Vec::new();
         for mark in &self.history.marks {
-            let run =
-                self.runs.entry(&mark.run_id).or_insert_with(|| Run { id: &mark.run_id, ..Run::default() });
-            let step = run.steps.entry(&mark.step).or_insert_with(|| Step {
-                definition: path::definition(&mark.step),
+            let Mark { run_id, step, attempt, fence, agent, process, .. } = mark;
+            let place = *places.entry((run_id, step, attempt, fence, agent, process)).or_insert(lives.len());
+            if place == lives.len() {
+                lives.push((run_id, step, Life::of(mark)));
+            }
+            lives[place].2.add(mark);
+        }
+        for (run_id, path, life) in lives {
+            let step = self.run(run_id).steps.entry(path).or_insert_with(|| Step {
+                definition: path::definition(path),
                 shape: None,
                 lives: Vec::new(),
             });
-            let who = (mark.attempt, mark.fence, mark.agent.as_str(), mark.process);
-            let place = *places.entry((&mark.run_id, &mark.step, who)).or_insert(step.lives.len());
-            if place == step.lives.len() {
-                let (attempt, fence, agent, process) = who;
-                let (first, last) = (mark.at, mark.at);
-                let life = Life { attempt, fence, agent, process, first, last, success: None, failure: None };
-                step.lives.push(life);
-            }
-            step.lives[place].add(mark);
+            step.lives.push(life);
         }
         let steps = self.runs.values_mut().flat_map(|run| run.steps.values_mut());
         steps.for_each(|step| step.lives.sort_by_key(|life| (life.first, life.attempt, life.last)));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Report, Verdict, time};
+use super::report::{Failover, Report, Verdict, time};
 use crate::history::Micros;
 
 /// Violations that are written out for one promise; a file of the report has all.
@@ -33,16 +33,18 @@ impl Latency {
 }
 
 impl Report {
-    /// From a leader's kill to the next start of an attempt, whoever caused it.
+    /// From a leader's kill with a majority up to the next start of an attempt, whoever caused it.
     pub fn next_start_after_kill(&self) -> Option<Latency> {
-        let kills = self.failovers.iter().filter(|failover| failover.kill);
-        Latency::of(kills.filter_map(|failover| failover.next_start))
+        Latency::of(self.kills().filter_map(|failover| failover.next_start))
     }
 
-    /// From a leader's kill to the next start that only a new leader can have caused.
+    /// From a leader's kill with a majority up to the next start that only a new leader can have caused.
     pub fn decided_start_after_kill(&self) -> Option<Latency> {
-        let kills = self.failovers.iter().filter(|failover| failover.kill);
-        Latency::of(kills.filter_map(|failover| failover.next_start_decided_after))
+        Latency::of(self.kills().filter_map(|failover| failover.next_start_decided_after))
+    }
+
+    fn kills(&self) -> impl Iterator<Item = &Failover> {
+        self.failovers.iter().filter(|failover| failover.kill && failover.majority)
     }
 
     /// The report as Markdown.
@@ -77,7 +79,7 @@ impl Report {
         }
         line(
             out,
-            "\n| from a leader's kill to | kills | p50 ms | p99 ms | max ms |\n|---|---:|---:|---:|---:|",
+            "\n| from a leader's kill, with a majority up, to | kills | p50 ms | p99 ms | max ms |\n|---|---:|---:|---:|---:|",
         );
         for (what, latency) in rows {
             if let Some(Latency { count, p50, p99, max }) = latency {

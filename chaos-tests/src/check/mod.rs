@@ -5,7 +5,9 @@
 //!
 //! Who writes histories keeps to this: names in [`Fault::touches`](crate::history::Fault::touches) are those of the
 //! fingerprints (replicas) and of the agents (executors); anything else there excuses everything while it lasts.
-//! `cancelling` of a view is the service's `STOPPING`.
+//! `cancelling` of a view is the service's `STOPPING`. A [`Fault`](crate::history::Fault) begins once it has struck, since
+//! failover times count from there; and `kill …` against the leader is told from other blows by its first word. Marks of
+//! a life should be so close that its last one is near its end.
 
 mod accepted;
 mod agreement;

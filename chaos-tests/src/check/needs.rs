@@ -47,10 +47,9 @@ impl<'i, 'h> Needs<'i, 'h> {
                     out.push((node, need));
                 }
                 None => {
-                    let workflow = run.workflow.unwrap_or_default();
-                    let note = format!(
-                        "workflow `{workflow}`: `{instance}` needs `{need}`, which its shape has not"
-                    );
+                    let (workflow, step) = (run.workflow.unwrap_or_default(), path::definition(instance));
+                    let note =
+                        format!("workflow `{workflow}`: `{step}` needs `{need}`, which its shape has not");
                     *self.unknown.entry(note).or_default() += 1;
                 }
             }

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Fault, History, Micros};
 
-/// How long a healed process may take until it serves again: a replica starts and catches up, an executor finds the
-/// leader and says what it has.
+/// How long a healed executor may take until it has found the leader and said what it has.
 pub(super) const RECOVERY: Micros = 5_000_000;
+
+/// How long a healed replica may take until it votes and follows. Short, so that leaders killed one after the other do
+/// not excuse everything: executors bear a longer time without a leader by their lease.
+const REPLICA_RECOVERY: Micros = 1_000_000;
 
 /// Times, merged and in order: from, until.
 #[derive(Debug, Default)]
@@ -53,9 +56,11 @@ impl<'h> Outages<'h> {
         let mut blackouts = Vec::new();
         let mut unknown = BTreeSet::new();
         for fault in &history.faults {
-            let span = (fault.from, fault.until.max(fault.from).saturating_add(RECOVERY));
+            let healed = fault.until.max(fault.from);
+            let span = (fault.from, healed.saturating_add(RECOVERY));
             for name in fault.touches.iter().map(String::as_str) {
                 if replicas.contains_key(name) {
+                    let span = (fault.from, healed.saturating_add(REPLICA_RECOVERY));
                     down.entry(name).or_default().push(span);
                 } else if history.agents.contains_key(name) {
                     executors.entry(name).or_default().push(span);
@@ -149,13 +154,13 @@ mod tests {
         let history = history(vec![
             fault(one, one + 10, &["replica-1"]),
             fault(2 * one, 3 * one, &["replica-1"]),
-            fault(3 * one + RECOVERY - 1, 4 * one, &["replica-2"]),
+            fault(3 * one + REPLICA_RECOVERY - 1, 4 * one, &["replica-2"]),
             fault(5 * one, 5 * one, &["replica-1", "replica-2", "replica-3"]),
             fault(6 * one, 6 * one, &["replica-1", "executor-1"]),
         ]);
         let outages = Outages::new(&history);
-        let first = (3 * one + RECOVERY - 1, 3 * one + RECOVERY);
-        assert_eq!(outages.no_majority.0, [first, (5 * one, 5 * one + RECOVERY)]);
+        let first = (3 * one + REPLICA_RECOVERY - 1, 3 * one + REPLICA_RECOVERY);
+        assert_eq!(outages.no_majority.0, [first, (5 * one, 5 * one + REPLICA_RECOVERY)]);
         assert!(outages.executor("executor-1", 0, 6 * one));
         assert!(!outages.executor("executor-1", 0, 6 * one - 1));
         assert!(!outages.executor("executor-2", 0, 9 * one));

@@ -3,9 +3,9 @@
 //! How soon is reported for each blow. It is a violation only beyond a generous bound, and only where a majority of
 //! replicas and all executors were well and a step was ready that had room: so the bound is never about luck.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::index::{Index, Run, answered};
+use super::index::{Index, Life, Run, answered};
 use super::needs::Needs;
 use super::outages::Outages;
 use super::path;
@@ -14,6 +14,9 @@ use crate::history::{Amounts, Answer, Fault, FinalNode, Micros, RunState};
 
 /// The longest that a ready step may wait after the leader was struck.
 pub const NEXT_START_MAX: Micros = 10_000_000;
+
+/// How long after its last mark an attempt may still hold what it held.
+const RELEASE: Micros = 1_000_000;
 
 pub(super) fn check<'h>(
     index: &Index<'h>,
@@ -28,9 +31,11 @@ pub(super) fn check<'h>(
         ended(index, run, &mut verdict);
     }
     let starts = starts(index, needs, &mut verdict);
-    let failovers = failovers(index, &starts);
+    let failovers = failovers(index, outages, &starts);
     let kills = failovers.iter().filter(|failover| failover.kill).count() as u64;
+    let majority = |failover: &&Failover| failover.kill && failover.majority;
     verdict.count("leader kills", kills);
+    verdict.count("of them with a majority up", failovers.iter().filter(majority).count() as u64);
     verdict.count("other blows against the leader", failovers.len() as u64 - kills);
     for failover in &failovers {
         if let Some(next) = failover.next_start.filter(|next| *next > NEXT_START_MAX) {
@@ -69,9 +74,11 @@ fn waits_in_peace(run: &Run<'_>) -> Result<(), String> {
         return Err("no node of it is under way".to_owned());
     };
     let name = run.shape.and_then(|shape| shape.waits.get(&path::definition(&waiting.path)));
-    let taken = |id: &str| run.end.is_some_and(|end| end.signals.iter().any(|taken| taken == id));
+    let taken: BTreeSet<&str> = run.end.iter().flat_map(|end| &end.signals).map(String::as_str).collect();
     let left = run.signals().find(|(signal, id, sent)| {
-        matches!(sent.answer, Answer::Accepted) && !taken(id) && name.is_none_or(|name| name == signal)
+        matches!(sent.answer, Answer::Accepted)
+            && !taken.contains(id)
+            && name.is_none_or(|name| name == signal)
     });
     match left {
         Some((_, id, sent)) => Err(format!(
@@ -136,7 +143,7 @@ fn lasts(run: &Run<'_>) -> bool {
         && !run.operations.iter().any(|operation| matches!(operation.request, Request::Cancel { .. }))
 }
 
-fn failovers(index: &Index<'_>, starts: &[Start<'_>]) -> Vec<Failover> {
+fn failovers(index: &Index<'_>, outages: &Outages<'_>, starts: &[Start<'_>]) -> Vec<Failover> {
     // For each cause, the earliest start that this or a later cause had.
     let mut by_cause: Vec<(Micros, Micros)> =
         starts.iter().map(|start| (start.decided_after, start.at)).collect();
@@ -151,12 +158,16 @@ fn failovers(index: &Index<'_>, starts: &[Start<'_>]) -> Vec<Failover> {
     let failover = |fault: &Fault| {
         let next = starts.get(starts.partition_point(|start| start.at < fault.from));
         let decided = by_cause.get(by_cause.partition_point(|(cause, _)| *cause <= fault.from));
+        let next_start = next.map(|start| start.at - fault.from);
+        let next_start_decided_after = decided.map(|(_, at)| at - fault.from);
+        let until = fault.from + next_start.max(next_start_decided_after).unwrap_or_default();
         Failover {
             at: fault.from,
             what: fault.what.clone(),
             kill: fault.what.starts_with("kill"),
-            next_start: next.map(|start| start.at - fault.from),
-            next_start_decided_after: decided.map(|(_, at)| at - fault.from),
+            majority: !outages.no_majority.touch(fault.from, until),
+            next_start,
+            next_start_decided_after,
         }
     };
     blows.into_iter().map(failover).collect()
@@ -173,45 +184,57 @@ fn late(
 ) {
     let later = &starts[starts.partition_point(|start| start.at < next)..];
     verdict.looked(later.len() as u64);
-    let waited = later.iter().find_map(|start| {
+    let waited = |start: &Start<'_>| {
         let since = start.ready?.max(failover.at);
-        let until = since + NEXT_START_MAX;
+        let until = since.saturating_add(NEXT_START_MAX);
         let well =
             !outages.no_majority.touch(failover.at, until) && !outages.any_executor(failover.at, until);
-        (until < next && well && had_room(index, start.amounts, since, until)).then_some((start, since))
-    });
-    if let Some((start, since)) = waited {
-        verdict.violation(
-            failover.at,
-            format!(
-                "after `{}` at {} no attempt began until {}; step `{}` of run `{}` was ready from {} and had room, a \
-                 majority of replicas and all executors were well",
-                failover.what,
-                time(failover.at),
-                time(next),
-                start.path,
-                start.run_id,
-                time(since)
-            ),
-        );
-    }
+        // A later blow begins the time anew, and is judged by itself.
+        let blows = outages.strikes(failover.at.saturating_add(1), until);
+        (until < next && well && !blows.iter().any(|fault| fault.leader)).then_some(since)
+    };
+    let waiting: Vec<(Micros, &Start<'_>)> =
+        later.iter().filter_map(|start| Some((waited(start)?, start))).collect();
+    let Some(first) = waiting.iter().map(|(since, _)| *since).min() else { return };
+    let free = free(index, first, next);
+    let fits = |wanted: Amounts| {
+        let has = |(cpu_millis, mem_bytes): &(u64, u64)| {
+            wanted.cpu_millis <= *cpu_millis && wanted.mem_bytes <= *mem_bytes
+        };
+        free.iter().any(has)
+    };
+    let Some((since, start)) = waiting.iter().find(|(_, start)| fits(start.amounts)) else { return };
+    verdict.violation(
+        failover.at,
+        format!(
+            "after `{}` at {} no attempt began until {}; step `{}` of run `{}` was ready from {} and had room, a \
+             majority of replicas and all executors were well",
+            failover.what,
+            time(failover.at),
+            time(next),
+            start.path,
+            start.run_id,
+            time(*since)
+        ),
+    );
 }
 
-/// Whether some agent had room all this time, beside all that ran on it at any of its instants.
-fn had_room(index: &Index<'_>, wanted: Amounts, from: Micros, until: Micros) -> bool {
-    let mut held: BTreeMap<&str, Amounts> = BTreeMap::new();
+/// What each agent had left all this time, beside all that ran on it at any instant of it.
+fn free(index: &Index<'_>, from: Micros, next: Micros) -> Vec<(u64, u64)> {
+    let mut free: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (agent, offered) in &index.history.agents {
+        free.insert(agent, (offered.cpu_millis, offered.mem_bytes));
+    }
     for (_, _, step) in index.steps() {
         let amounts = step.shape.map(|shape| shape.amounts).unwrap_or_default();
-        // An attempt is placed somewhat before its first mark and released somewhat after its last.
-        for life in step.lives.iter().filter(|life| life.first <= until && life.last + 1_000_000 >= from) {
-            let sum = held.entry(life.agent).or_default();
-            sum.cpu_millis += amounts.cpu_millis;
-            sum.mem_bytes += amounts.mem_bytes;
+        // An attempt is released somewhat after its last mark.
+        let ran = |life: &&Life<'_>| life.first < next && life.last.saturating_add(RELEASE) >= from;
+        for life in step.lives.iter().filter(ran) {
+            if let Some((cpu_millis, mem_bytes)) = free.get_mut(life.agent) {
+                *cpu_millis = cpu_millis.saturating_sub(amounts.cpu_millis);
+                *mem_bytes = mem_bytes.saturating_sub(amounts.mem_bytes);
+            }
         }
     }
-    index.history.agents.iter().any(|(agent, offered)| {
-        let held = held.get(agent.as_str()).copied().unwrap_or_default();
-        held.cpu_millis + wanted.cpu_millis <= offered.cpu_millis
-            && held.mem_bytes + wanted.mem_bytes <= offered.mem_bytes
-    })
+    free.into_values().collect()
 }

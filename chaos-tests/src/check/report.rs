@@ -169,6 +169,8 @@ pub struct Failover {
     pub what: String,
     /// Whether it was killed; else it was paused, cut off or slowed down.
     pub kill: bool,
+    /// Whether a majority of replicas was untouched from then until the starts below.
+    pub majority: bool,
     /// Microseconds to the next start of an attempt, whoever caused it: the old leader's last launches count.
     pub next_start: Option<Micros>,
     /// Microseconds to the next start that only a new leader can have caused: of a step whose last need, last attempt

@@ -23,6 +23,8 @@ pub enum Pace {
     Mixed,
     /// All short, so that at any time some step is about to start.
     Quick,
+    /// All of some seconds, so that they outlast a short lease.
+    Slow,
 }
 
 /// A workflow of the load.
@@ -43,6 +45,7 @@ impl Workload {
     /// Parameters of one run, JSON.
     pub fn params(&self, chance: &mut Chance, pace: Pace) -> String {
         let work_ms = match chance.between(0, 9) {
+            _ if pace == Pace::Slow => chance.between(3_000, 5_000),
             0..=3 if pace == Pace::Quick => chance.between(20, 100),
             0 => chance.between(1_500, 4_000),
             1..=3 => chance.between(300, 1_000),

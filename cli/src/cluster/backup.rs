@@ -93,3 +93,11 @@ pub async fn restore(file: &Path, settings: [(&str, Option<OsString>); 4]) -> Re
     arguments.extend([OsString::from("restore"), file.into()]);
     program::run("meson-scheduler", arguments).await
 }
+
+/// `mesonctl cluster check`.
+pub async fn check(data_dir: &Path) -> Result {
+    if !data_dir.is_dir() {
+        return Err(Error::usage(format!("{} is not a directory", data_dir.display())));
+    }
+    program::run("meson-scheduler", vec!["--data-dir".into(), data_dir.into(), "check".into()]).await
+}

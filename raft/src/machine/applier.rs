@@ -183,8 +183,10 @@ impl<S: StateMachine> Applier<S> {
                 bytes = 0;
             }
         }
-        ops.push(fresh());
-        self.disk.write(ops, true).wait_blocking()
+        self.disk.write(ops, false).wait_blocking()?;
+        // All of it first: then the mark may go.
+        self.disk.write(Vec::new(), true).wait_blocking()?;
+        self.disk.write(vec![fresh()], true).wait_blocking()
     }
 }
 

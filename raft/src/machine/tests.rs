@@ -11,7 +11,7 @@ use openraft::storage::RaftStateMachine;
 use super::applier::mark_archive_stale;
 use super::*;
 use crate::archive::Archive;
-use crate::disk::Op;
+use crate::disk::{Op, Tree};
 use crate::types::Batch;
 use crate::{Applied, ArchiveOp, Position, SnapshotView};
 

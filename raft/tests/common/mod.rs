@@ -150,8 +150,12 @@ impl Group {
 
     /// Starts replicas 1 to `count`.
     pub async fn found(count: usize, configure: fn(&mut Config)) -> Self {
+        Self::found_in(tempfile::tempdir().unwrap(), count, configure).await
+    }
+
+    /// The same, with the replicas' directories in a given one.
+    pub async fn found_in(dir: TempDir, count: usize, configure: fn(&mut Config)) -> Self {
         let _turn = GROUPS.acquire().await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
         let mut group = Self { dir, addresses: Vec::new(), nodes: Vec::new(), configure, _turn };
         for _ in 0..count {
             group.add().await;

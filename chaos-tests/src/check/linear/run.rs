@@ -139,4 +139,10 @@ impl Model for RunModel {
             Op::Cancel => known.with(each(known.stages, by_cancel)),
         }
     }
+
+    /// A read or a miss only narrows what may be. A run is started once and stopped once: a submission or a cancel that
+    /// changes nothing never will.
+    fn settles(&self, _: &Op) -> bool {
+        true
+    }
 }

@@ -3,9 +3,13 @@
 //! configurations that are still possible: a state of the model, and which of the calls under way have taken effect.
 //! An operation takes effect only when an answer forces it to; a configuration that was met before is not followed again.
 //!
-//! Two rules keep the configurations few without losing any answer. A call that must still take effect and would not
-//! change the state does so at once: whatever can follow without it can follow with it. A call that was never answered
-//! and would not change the state does not take effect at all; and of equal ones the first does.
+//! `stateright` 0.31 has a `LinearizabilityTester` that knows of operations without an answer, but it keeps no memory of
+//! configurations, copies the whole history at each step, does not say which answer broke the order, and brings a web
+//! server along; hence this.
+//!
+//! Three rules keep the configurations few without losing any order. A call that must still take effect, would not change
+//! the state, and [settles](Model::settles), does so at once. A call that was never answered does not take effect where
+//! it would not change the state: it can still do so later. And of several equal ones the first does.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -24,6 +28,12 @@ pub trait Model {
 
     /// The state after an operation; none if it cannot have been answered so in this state.
     fn step(&self, state: &Self::State, op: &Self::Op) -> Option<Self::State>;
+
+    /// Whether this operation may as well take effect wherever it changes nothing: whatever was possible with it in a
+    /// later place must be possible without it there. So it is with reads, which only say what is possible, and with
+    /// operations that, once without effect, stay so. It is not so with the write of a register: it may change nothing
+    /// now, and be needed later to bring a value back.
+    fn settles(&self, op: &Self::Op) -> bool;
 }
 
 /// One operation.
@@ -152,7 +162,7 @@ fn successors<M: Model>(
         }
         let mut effective = effective.to_vec();
         effective.insert(at, *place);
-        if !changes {
+        if !changes && model.settles(&call.op) {
             return vec![(next, effective)];
         }
         successors.push((next, effective));

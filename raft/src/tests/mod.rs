@@ -1,0 +1,3 @@
+//! Tests that need the inside of this crate and more than one of its modules.
+
+mod powercut;
