@@ -74,10 +74,10 @@ struct Common {
     #[arg(long, default_value_t = 3)]
     clients_each: u32,
     /// Length of the executors' lease.
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = 6_000)]
     lease_ms: u64,
     /// What the leader waits beyond the lease.
-    #[arg(long, default_value_t = 1_500)]
+    #[arg(long, default_value_t = 2_000)]
     lease_margin_ms: u64,
     /// Disks answer syncs without doing them: with power cuts, promises must break. A test of the test.
     #[arg(long)]

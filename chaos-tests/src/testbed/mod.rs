@@ -113,8 +113,8 @@ impl Options {
         Options {
             size: Size { replicas: 3, executors: 3, clients: 2 },
             offer: Amounts { cpu_millis: 2_000, mem_bytes: 2 << 30 },
-            lease_ms: 4_000,
-            lease_margin_ms: 1_500,
+            lease_ms: 6_000,
+            lease_margin_ms: 2_000,
             disk_bytes: 1 << 30,
             disks_lie: false,
             env: Vec::new(),
