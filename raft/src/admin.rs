@@ -171,6 +171,24 @@ impl Replica {
         Ok(())
     }
 
+    /// Hands over to a voter that has room on its disk, if this leader's has too little for new commands. Gives the
+    /// successor, if there is one.
+    pub async fn relieve(&self) -> Option<Member> {
+        let short = self.space().shortage(false).is_some();
+        if !short || self.must_lead().is_err() {
+            return None;
+        }
+        for voter in self.status().members.into_iter().filter(|member| member.voter) {
+            let answer = self.network().inquire(&voter.member, self.node_id(), false);
+            let has_room = voter.member.node_id != self.node_id()
+                && answer.await.is_ok_and(|answer| !answer.short_of_disk);
+            if has_room {
+                return self.hand_over(Some(voter.member.node_id)).await.ok();
+            }
+        }
+        None
+    }
+
     fn successor(&self, to: Option<u64>) -> Result<Member, AdminError> {
         let voters = self.status().members.into_iter().filter(|member| member.voter);
         let mut others: Vec<_> = voters.filter(|member| member.member.node_id != self.node_id()).collect();

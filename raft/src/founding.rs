@@ -134,7 +134,10 @@ mod tests {
     use super::*;
 
     fn answer(founded: bool, asker_votes: bool) -> (String, Option<InquireResponse>) {
-        ("there".into(), Some(InquireResponse { node_id: 2, founded, asker_votes, format_level: 1 }))
+        (
+            "there".into(),
+            Some(InquireResponse { node_id: 2, founded, asker_votes, ..InquireResponse::default() }),
+        )
     }
 
     #[test]

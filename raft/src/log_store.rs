@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use openraft::entry::EntryPayload;
@@ -17,6 +18,7 @@ use crate::codec::{LogIdMessage, VoteMessage, decode_entry, encode_entry, entry_
 use crate::disk::{Disk, Limit, Op, Tree};
 use crate::error::StoreError;
 use crate::log_size::LogSize;
+use crate::pace::Pace;
 use crate::tail::Tail;
 use crate::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 
@@ -41,6 +43,8 @@ struct Inner {
     state: Mutex<State>,
     /// Rung when the log has grown.
     grown: Notify,
+    /// How long entries and votes take to be durable.
+    pace: Pace,
 }
 
 struct State {
@@ -94,7 +98,20 @@ impl LogStore {
             }
         }
         let state = Mutex::new(state);
-        Ok(Self { inner: Arc::new(Inner { disk, read_bytes_max, state, grown: Notify::new() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                disk,
+                read_bytes_max,
+                state,
+                grown: Notify::new(),
+                pace: Pace::default(),
+            }),
+        })
+    }
+
+    /// How long this log's disk takes.
+    pub fn pace(&self) -> Pace {
+        self.inner.pace.clone()
     }
 
     /// The vote.
@@ -195,8 +212,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let op = meta_op(VOTE, &VoteMessage::from(*vote));
+        let begun = Instant::now();
         let written = self.inner.disk.write(vec![op], true).wait().await;
         written.map_err(|error| StorageIOError::write_vote(AnyError::new(&error)))?;
+        self.inner.pace.record(begun);
         self.state().vote = Some(*vote);
         Ok(())
     }
@@ -238,8 +257,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         // The callback only comes after the sync, and so does the return: nothing the library does next can
         // overtake the disk.
+        let begun = Instant::now();
         match self.inner.disk.write(ops, true).wait().await {
             Ok(()) => {
+                self.inner.pace.record(begun);
                 let mut state = self.state();
                 for entry in entries {
                     state.push(entry);

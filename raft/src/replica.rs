@@ -16,6 +16,7 @@ use crate::batcher::Proposals;
 use crate::compaction;
 use crate::config::{Config, Member};
 use crate::disk::Disk;
+use crate::elections::Elections;
 use crate::error::{AdminError, OpenError, ProposeError, ReadError};
 use crate::files;
 use crate::founding::Founding;
@@ -81,6 +82,8 @@ impl Replica {
         let compacting =
             compaction::run(raft.clone(), opened.log.clone(), config.snapshot_every_bytes, stopping.clone());
         tokio::spawn(compacting);
+        let elections = Elections::new(&config, raft.clone(), opened.log.pace(), space.clone());
+        tokio::spawn(elections.run(stopping.clone()));
         let inner = Inner {
             proposals: Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone()),
             space,
@@ -225,6 +228,10 @@ impl Replica {
         Duration::from_millis(self.inner.config.election_max_ms)
     }
 
+    pub(crate) fn space(&self) -> &Space {
+        &self.inner.space
+    }
+
     pub(crate) fn raft(&self) -> &Raft {
         &self.inner.raft
     }
@@ -259,6 +266,7 @@ impl Replica {
             founding: self.inner.founding.clone(),
             raft: self.inner.raft.clone(),
             snapshots: self.inner.snapshots.clone(),
+            space: self.inner.space.clone(),
             disk: self.inner.disk.clone(),
             low_pause: Duration::from_millis(self.inner.config.heartbeat_ms / 2),
         };

@@ -21,6 +21,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::founding::Founding;
 use crate::snapshot::{SnapshotFile, Snapshots, remove};
+use crate::space::Space;
 use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
 
 /// Received chunks that may wait for the disk.
@@ -35,6 +36,7 @@ pub struct Service {
     pub(crate) founding: Arc<Founding>,
     pub(crate) raft: Raft,
     pub(crate) snapshots: Snapshots,
+    pub(crate) space: Space,
     pub(crate) disk: Disk,
     /// A leader whose entries are not taken is answered only after this, as it tries again at once.
     pub(crate) low_pause: Duration,
@@ -159,7 +161,9 @@ impl RaftService for Service {
         let membership = metrics.borrow().membership_config.clone();
         let asker_votes = membership.membership().voter_ids().any(|voter| voter == request.node_id);
         let format_level = self.format_level;
-        Ok(Response::new(InquireResponse { node_id: self.node_id, founded, asker_votes, format_level }))
+        let short_of_disk = self.space.shortage(false).is_some();
+        let node_id = self.node_id;
+        Ok(Response::new(InquireResponse { node_id, founded, asker_votes, format_level, short_of_disk }))
     }
 
     async fn take_over(

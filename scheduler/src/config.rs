@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use figment::Figment;
@@ -215,6 +216,11 @@ impl Config {
     /// The newest format of commands and states that this replica is to understand.
     pub fn format(&self) -> u32 {
         if self.format_max == 0 { format::NEWEST } else { self.format_max.min(format::NEWEST) }
+    }
+
+    /// A leader that no majority has answered for so long acts as leader no more: the others have long elected another.
+    pub fn majority_patience(&self) -> Duration {
+        Duration::from_millis(4 * self.election_max_ms)
     }
 
     /// The settings of the log.

@@ -37,14 +37,18 @@ impl ClusterService for Cluster {
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
         let role = self.shared.replica.role().borrow().clone();
+        let number = self.role_number(role.kind);
         let state = self.shared.published.state();
         let active = state.runs.len() - state.index.ended.len();
         Ok(Response::new(GetClusterStatusResponse {
             group_id: self.shared.config.group_id,
             node_id: self.shared.config.node_id,
-            role: role_number(role.kind) as i32,
+            role: number as i32,
             term: role.term,
-            leader_id: role.leader.map_or(0, |leader| leader.node_id),
+            leader_id: role
+                .leader
+                .filter(|_| number != ReplicaRole::Candidate)
+                .map_or(0, |leader| leader.node_id),
             last_log_index: status.last_log_index.unwrap_or(0),
             committed_index: status.committed_index.unwrap_or(0),
             applied_index: status.applied_index.unwrap_or(0),
@@ -158,11 +162,15 @@ impl ClusterService for Cluster {
     }
 }
 
-fn role_number(kind: RoleKind) -> ReplicaRole {
-    match kind {
-        RoleKind::Leader => ReplicaRole::Leader,
-        RoleKind::Follower => ReplicaRole::Follower,
-        RoleKind::Candidate => ReplicaRole::Candidate,
-        RoleKind::Learner => ReplicaRole::Learner,
+impl Cluster {
+    fn role_number(&self, kind: RoleKind) -> ReplicaRole {
+        match kind {
+            // One that no majority answers still believes in its term, but leads nobody.
+            RoleKind::Leader if !self.shared.is_leading() => ReplicaRole::Candidate,
+            RoleKind::Leader => ReplicaRole::Leader,
+            RoleKind::Follower => ReplicaRole::Follower,
+            RoleKind::Candidate => ReplicaRole::Candidate,
+            RoleKind::Learner => ReplicaRole::Learner,
+        }
     }
 }

@@ -4,7 +4,7 @@
 mod dispatch;
 mod formats;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meson_engine::command::Lead;
 use meson_engine::recover;
@@ -18,6 +18,12 @@ use dispatch::Dispatch;
 
 /// How often all owed effects are derived from the state again, in case a message was lost.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a leader looks whether a majority still answers it.
+const LOOK_FOR_MAJORITY: Duration = Duration::from_millis(100);
+
+/// How often a leader whose disk is nearly full looks for another one.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 /// Pause before trying again to begin a term.
 const RETRY: Duration = Duration::from_millis(50);
@@ -81,6 +87,11 @@ async fn serve(
     dispatch.all(recover(&shared.published.state()));
     let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
     reconcile.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut majority = tokio::time::interval(LOOK_FOR_MAJORITY);
+    majority.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut relief = tokio::time::interval(LOOK_FOR_ROOM);
+    relief.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let since = Instant::now();
     loop {
         tokio::select! {
             next = effects.next() => match next {
@@ -101,10 +112,26 @@ async fn serve(
                     break;
                 }
             }
+            _ = majority.tick() => {
+                if shared.replica.quorum_acked_at().unwrap_or(since).elapsed() > shared.config.majority_patience() {
+                    warn!(term, "no majority answers: stepping down");
+                    break;
+                }
+            }
+            _ = relief.tick() => {
+                actix::spawn(relieve(shared.clone()));
+            }
             _ = stop.changed() => break,
         }
     }
     dispatch.stop();
+}
+
+/// A leader without room on its disk has to refuse what another would take.
+async fn relieve(shared: Shared) {
+    if let Some(successor) = shared.replica.relieve().await {
+        warn!(successor = successor.node_id, "the disk is nearly full: handed over");
+    }
 }
 
 fn end(shared: &Shared, term: u64) {
