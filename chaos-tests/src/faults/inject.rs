@@ -74,7 +74,7 @@ impl Injected {
         history::Fault {
             from: self.from,
             until: clock::now(),
-            what: format!("{}: {}", self.fault.kind(), names.join(", ")),
+            what: format!("{}: {}{}", self.fault.kind(), names.join(", "), self.fault.detail()),
             touches: self.touched().map(Machine::to_string).collect(),
             leader: self.leader.is_some_and(|leader| self.machines.contains(&leader)),
         }

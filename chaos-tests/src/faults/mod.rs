@@ -166,6 +166,30 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// What its kind leaves out: how much, and whom else it concerns.
+    pub fn detail(&self) -> String {
+        match self {
+            Fault::Cut { from: Others::Machines(machines), .. } => {
+                let names: Vec<String> = machines.iter().map(Machine::to_string).collect();
+                format!(" (from {})", names.join(", "))
+            }
+            Fault::Delay { delay_ms, jitter_ms, .. } => {
+                format!(" (by {delay_ms} ms and up to {jitter_ms} ms more)")
+            }
+            Fault::Loss { in_thousand, .. } => format!(" ({in_thousand} of 1000 frames)"),
+            Fault::ClockJump { by_ms, .. } => format!(" (by {by_ms} ms)"),
+            Fault::DiskSlow { by_ms, .. } => format!(" ({by_ms} ms a sync)"),
+            Fault::Kill { .. }
+            | Fault::LoseAgent { .. }
+            | Fault::PowerCut { .. }
+            | Fault::Pause { .. }
+            | Fault::Cut { .. }
+            | Fault::DiskFull { .. } => String::new(),
+        }
+    }
+}
+
 impl fmt::Display for Way {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
