@@ -22,16 +22,18 @@ struct control {
 static const struct control none;
 static const struct control *control = &none;
 
+/* Syncs are answered and not done: what a test of the power cuts must find out. */
+static int disk_lies;
+
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
-static int (*real_sync_file_range)(int, off64_t, off64_t, unsigned int);
 
 __attribute__((constructor)) static void begin(void) {
     real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
-    real_sync_file_range = dlsym(RTLD_NEXT, "sync_file_range");
+    disk_lies = getenv("CHAOS_SHIM_DISK_LIES") != NULL;
     const char *path = getenv("CHAOS_SHIM_CONTROL");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0)
@@ -94,15 +96,20 @@ static void be_slow(void) {
 
 int fsync(int file) {
     be_slow();
-    return real_fsync(file);
+    return disk_lies ? 0 : real_fsync(file);
 }
 
 int fdatasync(int file) {
     be_slow();
-    return real_fdatasync(file);
+    return disk_lies ? 0 : real_fdatasync(file);
 }
 
+/*
+ * This call promises nothing about what survives a power cut, and a drive may lose what it wrote. Here it writes nothing,
+ * so that whoever takes it for a sync is found out by a power cut.
+ */
 int sync_file_range(int file, off64_t from, off64_t length, unsigned int flags) {
+    (void)file, (void)from, (void)length, (void)flags;
     be_slow();
-    return real_sync_file_range(file, from, length, flags);
+    return 0;
 }

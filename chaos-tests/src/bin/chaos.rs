@@ -74,11 +74,14 @@ struct Common {
     #[arg(long, default_value_t = 3)]
     clients_each: u32,
     /// Length of the executors' lease.
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = 6_000)]
     lease_ms: u64,
     /// What the leader waits beyond the lease.
-    #[arg(long, default_value_t = 1_500)]
+    #[arg(long, default_value_t = 2_000)]
     lease_margin_ms: u64,
+    /// Disks answer syncs without doing them: with power cuts, promises must break. A test of the test.
+    #[arg(long)]
+    disks_lie: bool,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -132,6 +135,7 @@ fn options(common: &Common, seed: u64) -> anyhow::Result<Options> {
     std::fs::create_dir_all(&dir)?;
     let mut options = Options::new(std::path::absolute(dir)?, seed);
     (options.lease_ms, options.lease_margin_ms) = (common.lease_ms, common.lease_margin_ms);
+    options.disks_lie = common.disks_lie;
     Ok(options)
 }
 

@@ -26,6 +26,10 @@ impl Injected {
         let from = clock::now();
         let injected = Injected { fault, machines, leader, from };
         links::change(testbed, &injected.machines, &injected.fault, false);
+        if let Fault::PowerCut { .. } = injected.fault {
+            // All at once, before any of them loses what it has not synced, which takes a moment.
+            injected.machines.iter().try_for_each(|machine| testbed.kill_all_on(*machine))?;
+        }
         injected.machines.iter().try_for_each(|machine| injected.strike(testbed, *machine))?;
         Ok(injected)
     }
@@ -34,6 +38,7 @@ impl Injected {
         match &self.fault {
             Fault::Kill { .. } => testbed.kill(machine),
             Fault::LoseAgent { .. } => testbed.kill_all_on(machine),
+            Fault::PowerCut { .. } => testbed.lose_unsynced(machine),
             Fault::Pause { .. } => testbed.signal(machine, Signal::SIGSTOP),
             Fault::Cut { .. } | Fault::Delay { .. } | Fault::Loss { .. } => Ok(()),
             Fault::ClockJump { by_ms, .. } => testbed.shift_clock(machine, *by_ms),
@@ -50,7 +55,9 @@ impl Injected {
         links::change(testbed, &self.machines, &self.fault, true);
         for machine in &self.machines {
             match &self.fault {
-                Fault::Kill { .. } | Fault::LoseAgent { .. } => testbed.restart(*machine)?,
+                Fault::Kill { .. } | Fault::LoseAgent { .. } | Fault::PowerCut { .. } => {
+                    testbed.restart(*machine)?
+                }
                 Fault::Pause { .. } => testbed.signal(*machine, Signal::SIGCONT)?,
                 Fault::Cut { .. } | Fault::Delay { .. } | Fault::Loss { .. } => {}
                 Fault::ClockJump { .. } => testbed.shift_clock(*machine, 0)?,
@@ -67,7 +74,7 @@ impl Injected {
         history::Fault {
             from: self.from,
             until: clock::now(),
-            what: format!("{}: {}", self.fault.kind(), names.join(", ")),
+            what: format!("{}: {}{}", self.fault.kind(), names.join(", "), self.fault.detail()),
             touches: self.touched().map(Machine::to_string).collect(),
             leader: self.leader.is_some_and(|leader| self.machines.contains(&leader)),
         }

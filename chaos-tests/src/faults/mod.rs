@@ -63,6 +63,11 @@ pub enum Fault {
         /// Whose processes.
         who: Who,
     },
+    /// kill -9, and whatever was not synced to the disk is lost; started again when healed.
+    PowerCut {
+        /// Whose power.
+        who: Who,
+    },
     /// SIGSTOP, and SIGCONT when healed.
     Pause {
         /// Whose process.
@@ -124,6 +129,7 @@ impl Fault {
         match self {
             Fault::Kill { who }
             | Fault::LoseAgent { who }
+            | Fault::PowerCut { who }
             | Fault::Pause { who }
             | Fault::Cut { who, .. }
             | Fault::Delay { who, .. }
@@ -148,6 +154,7 @@ impl Fault {
         match self {
             Fault::Kill { .. } => format!("kill -9 {who}"),
             Fault::LoseAgent { .. } => format!("kill -9 {who} and its attempts"),
+            Fault::PowerCut { .. } => format!("power cut of {who}"),
             Fault::Pause { .. } => format!("pause {who}"),
             Fault::Cut { from, way, .. } => format!("cut {who} {way} {from}"),
             Fault::Delay { .. } => format!("delay links of {who}"),
@@ -155,6 +162,30 @@ impl Fault {
             Fault::ClockJump { .. } => format!("clock jump of {who}"),
             Fault::DiskFull { .. } => format!("disk full of {who}"),
             Fault::DiskSlow { .. } => format!("slow disk of {who}"),
+        }
+    }
+}
+
+impl Fault {
+    /// What its kind leaves out: how much, and whom else it concerns.
+    pub fn detail(&self) -> String {
+        match self {
+            Fault::Cut { from: Others::Machines(machines), .. } => {
+                let names: Vec<String> = machines.iter().map(Machine::to_string).collect();
+                format!(" (from {})", names.join(", "))
+            }
+            Fault::Delay { delay_ms, jitter_ms, .. } => {
+                format!(" (by {delay_ms} ms and up to {jitter_ms} ms more)")
+            }
+            Fault::Loss { in_thousand, .. } => format!(" ({in_thousand} of 1000 frames)"),
+            Fault::ClockJump { by_ms, .. } => format!(" (by {by_ms} ms)"),
+            Fault::DiskSlow { by_ms, .. } => format!(" ({by_ms} ms a sync)"),
+            Fault::Kill { .. }
+            | Fault::LoseAgent { .. }
+            | Fault::PowerCut { .. }
+            | Fault::Pause { .. }
+            | Fault::Cut { .. }
+            | Fault::DiskFull { .. } => String::new(),
         }
     }
 }

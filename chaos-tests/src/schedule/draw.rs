@@ -9,6 +9,8 @@ use crate::testbed::{Machine, Size};
 enum OfReplicas {
     Kill,
     KillAll,
+    PowerCut,
+    PowerCutAll,
     PauseShort,
     PauseLong,
     CutFromReplicas,
@@ -22,9 +24,11 @@ enum OfReplicas {
 }
 
 /// What strikes replicas, and how often among a hundred.
-const OF_REPLICAS: [(OfReplicas, u64); 12] = [
-    (OfReplicas::Kill, 22),
-    (OfReplicas::KillAll, 5),
+const OF_REPLICAS: [(OfReplicas, u64); 14] = [
+    (OfReplicas::Kill, 14),
+    (OfReplicas::KillAll, 3),
+    (OfReplicas::PowerCut, 8),
+    (OfReplicas::PowerCutAll, 3),
     (OfReplicas::PauseShort, 8),
     (OfReplicas::PauseLong, 10),
     (OfReplicas::CutFromReplicas, 14),
@@ -82,6 +86,8 @@ pub(super) fn of_replicas(chance: &mut Chance, size: Size, limits: Limits) -> (F
     match kind {
         OfReplicas::Kill => (Fault::Kill { who }, chance.between(200, 6_000)),
         OfReplicas::KillAll => (Fault::Kill { who: Who::AllReplicas }, chance.between(100, 4_000)),
+        OfReplicas::PowerCut => (Fault::PowerCut { who }, chance.between(200, 6_000)),
+        OfReplicas::PowerCutAll => (Fault::PowerCut { who: Who::AllReplicas }, chance.between(100, 4_000)),
         OfReplicas::PauseShort => (Fault::Pause { who }, chance.between(100, 900)),
         OfReplicas::PauseLong => (Fault::Pause { who }, chance.between(1_500, 2 * limits.lease_ms)),
         OfReplicas::CutFromReplicas => {

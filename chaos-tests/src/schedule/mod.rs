@@ -101,7 +101,7 @@ mod tests {
     use crate::faults::{Others, Way, Who};
 
     const SIZE: Size = Size { replicas: 3, executors: 3, clients: 2 };
-    const HOUR: Limits = Limits { lasts_ms: 3_600_000, lease_ms: 5_500, disk_full: true };
+    const HOUR: Limits = Limits { lasts_ms: 3_600_000, lease_ms: 8_000, disk_full: true };
 
     #[test]
     fn a_seed_gives_one_schedule() {
@@ -167,6 +167,8 @@ mod tests {
             "kill -9 all replicas",
             "kill -9 executor",
             "kill -9 executor and its attempts",
+            "power cut of leader",
+            "power cut of all replicas",
             "pause leader",
             "pause executor",
             "clock jump of replica",

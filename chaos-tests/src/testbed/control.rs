@@ -35,6 +35,9 @@ fn env(options: &Options, machine: Machine) -> Vec<(String, String)> {
         // Logs are read in files.
         ("NO_COLOR".to_owned(), "1".to_owned()),
     ];
+    if options.disks_lie {
+        env.push(("CHAOS_SHIM_DISK_LIES".to_owned(), "1".to_owned()));
+    }
     if matches!(machine, Machine::Replica(_)) {
         env.push(("MESON_LEASE_MS".to_owned(), options.lease_ms.to_string()));
         env.push(("MESON_LEASE_MARGIN_MS".to_owned(), options.lease_margin_ms.to_string()));

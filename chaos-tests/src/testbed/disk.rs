@@ -6,9 +6,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+use nix::mount::{MntFlags, umount2};
 
 use crate::network::Host;
+
+/// How often a disk is copied until nothing was written to it meanwhile.
+const COPIES_MAX: u32 = 20;
 
 /// What takes the room.
 const BALLAST: &str = "ballast";
@@ -52,6 +56,20 @@ impl Disk {
         })?
     }
 
+    /// Loses what was not synced, as a power cut does: whoever wrote to it must be dead. What is on the disk's file by
+    /// now is all that there is; what the kernel still holds goes to a file that nobody sees any more.
+    pub fn lose_unsynced(&self, host: &Host) -> anyhow::Result<()> {
+        let home = self.mounted_at.clone();
+        host.run(move || {
+            let image = home.with_extension("disk");
+            let copy = home.with_extension("copy");
+            copy_at_rest(&image, &copy, &device_at(&home)?)?;
+            umount2(&home, MntFlags::MNT_DETACH)?;
+            std::fs::rename(&copy, &image)?;
+            run("mount", &["-o", "loop", &image.to_string_lossy(), &home.to_string_lossy()])
+        })?
+    }
+
     /// Gives the room back.
     pub fn free(&self, host: &Host) -> anyhow::Result<()> {
         let ballast = self.mounted_at.join(BALLAST);
@@ -60,6 +78,36 @@ impl Disk {
             _ => Ok(()),
         })?
     }
+}
+
+/// The device that is mounted there, as `loop3`.
+fn device_at(home: &Path) -> anyhow::Result<String> {
+    let mounts = std::fs::read_to_string("/proc/thread-self/mounts")?;
+    let home = home.to_string_lossy();
+    let found = mounts.lines().rev().find_map(|line| {
+        let mut words = line.split(' ');
+        let device = words.next()?.strip_prefix("/dev/")?;
+        (words.next()? == home).then(|| device.to_owned())
+    });
+    found.with_context(|| format!("nothing is mounted at {home}"))
+}
+
+/// Copies a disk's file as it is at one instant: if the kernel wrote to it meanwhile, once more.
+fn copy_at_rest(image: &Path, copy: &Path, device: &str) -> anyhow::Result<()> {
+    let written = || -> anyhow::Result<String> {
+        let statistics = std::fs::read_to_string(format!("/sys/block/{device}/stat"))?;
+        // The fifth number counts finished writes, the ninth those under way.
+        let numbers: Vec<&str> = statistics.split_whitespace().collect();
+        Ok(format!("{:?} {:?}", numbers.get(4), numbers.get(8)))
+    };
+    for _ in 0..COPIES_MAX {
+        let before = written()?;
+        run("cp", &["--sparse=always", &image.to_string_lossy(), &copy.to_string_lossy()])?;
+        if written()? == before {
+            return Ok(());
+        }
+    }
+    bail!("{} is written to all the time", image.display())
 }
 
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
@@ -91,5 +139,34 @@ mod tests {
         assert_eq!(write(4 << 20)?, Ok(()));
         assert!(!home.join("data").exists(), "nobody else sees the disk");
         Ok(())
+    }
+
+    #[test]
+    fn a_power_cut_loses_what_was_not_synced_and_nothing_else() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let network = Network::new(&["one".to_owned()], 1)?;
+        let host = network.host(Port(0));
+        let home = dir.path().join("home");
+        let disk = Disk::make(host, &home, 64 << 20)?;
+        let at = home.clone();
+        host.run(move || -> std::io::Result<()> {
+            let mut synced = File::create(at.join("synced"))?;
+            synced.write_all(b"kept")?;
+            synced.sync_all()?;
+            File::open(&at)?.sync_all()?;
+            synced.write_all(b" and lost")?;
+            std::fs::write(at.join("unsynced"), "lost")
+        })??;
+        disk.lose_unsynced(host)?;
+        let at = home.clone();
+        let read = move |name: &'static str| {
+            let file = at.join(name);
+            host.run(move || std::fs::read_to_string(file).ok())
+        };
+        assert_eq!(read("synced")?.as_deref(), Some("kept"));
+        assert_eq!(read("unsynced")?, None);
+        // It is a disk like any other again.
+        disk.fill(host)?;
+        disk.free(host)
     }
 }

@@ -97,6 +97,8 @@ pub struct Options {
     pub lease_margin_ms: u64,
     /// Size of each replica's disk.
     pub disk_bytes: u64,
+    /// Whether disks answer syncs without doing them. Nothing can keep its promises then: a test of the test.
+    pub disks_lie: bool,
     /// More `MESON_*` variables, for all processes.
     pub env: Vec<(String, String)>,
     /// Where data and logs go; must exist.
@@ -111,9 +113,10 @@ impl Options {
         Options {
             size: Size { replicas: 3, executors: 3, clients: 2 },
             offer: Amounts { cpu_millis: 2_000, mem_bytes: 2 << 30 },
-            lease_ms: 4_000,
-            lease_margin_ms: 1_500,
+            lease_ms: 6_000,
+            lease_margin_ms: 2_000,
             disk_bytes: 1 << 30,
+            disks_lie: false,
             env: Vec::new(),
             dir,
             seed,
@@ -225,6 +228,14 @@ impl Testbed {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
         }
         Ok(())
+    }
+
+    /// Loses what a replica has not synced; nothing may run on it.
+    ///
+    /// # Errors
+    /// When the machine has no disk of its own.
+    pub fn lose_unsynced(&self, machine: Machine) -> anyhow::Result<()> {
+        self.disk(machine)?.lose_unsynced(self.host(machine))
     }
 
     /// Starts the process of a machine, unless it runs.
