@@ -29,6 +29,28 @@ fn a_run_that_nobody_was_told_of_is_lost_after_it_worked() {
 }
 
 #[test]
+fn a_run_that_was_shown_to_a_client_is_lost() {
+    accuses(stormy(), &[Promise::P1], |history| {
+        let seen = |run: &&FinalRun| is_seen(history, &run.run_id);
+        let run_id = history.end.runs.iter().find(seen)?.run_id.clone();
+        history.end.runs.retain(|run| run.run_id != run_id);
+        history.marks.retain(|mark| mark.run_id != run_id);
+        for operation in &mut history.operations {
+            if run_of(operation) == Some(&run_id) && matches!(operation.request, Request::Submit { .. }) {
+                operation.answer = Answer::Unknown { code: "Unavailable".into() };
+            }
+        }
+        // Without its submission a true read of it would fit no order; reads from the past promise nothing there.
+        history.operations.retain(|operation| match &operation.answer {
+            Answer::Seen(view) => run_of(operation) != Some(&run_id) || view.stale,
+            Answer::Accepted => run_of(operation) != Some(&run_id),
+            _ => true,
+        });
+        is_seen(history, &run_id).then(|| vec![run_id, "was shown to client".into()])
+    });
+}
+
+#[test]
 fn a_run_is_of_another_workflow() {
     accuses(stormy(), &[Promise::P1], |history| {
         let run_id =
