@@ -95,6 +95,7 @@ fn the_end_differs_from_what_was_shown() {
 #[test]
 fn a_step_that_failed_for_good_begins_again() {
     accuses(quiet(), &[Promise::P5], |history| {
+        enlarge(history);
         let failed = |run: &&FinalRun| run.workflow == "flaky" && run.status == RunState::Failed;
         let run_id = history.end.runs.iter().find(failed)?.run_id.clone();
         let third = mark(history, &run_id, "try", MarkKind::Failure, Some(3))?.clone();
