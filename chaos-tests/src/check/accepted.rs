@@ -118,8 +118,9 @@ fn failed_by(run: &Run<'_>, by: Micros) -> bool {
                     .any(|(_, inner)| inner.is_step && inner.status == "FAILED");
                 return (!steps).then_some(0);
             }
-            let lives = &run.steps.get(node.path.as_str())?.lives;
-            Some(lives.last().and_then(|life| life.failure).unwrap_or(0))
+            // One that never came to run has no marks.
+            let last = run.steps.get(node.path.as_str()).and_then(|step| step.lives.last());
+            Some(last.and_then(|life| life.failure).unwrap_or(0))
         })
         .any(|at| at <= by)
 }

@@ -10,7 +10,8 @@ pub(super) fn check(index: &Index<'_>) -> Verdict {
     let mut verdict = Verdict::new(Promise::P2);
     for (request_id, runs) in &index.runs_of_requests {
         verdict.looked(runs.len() as u64);
-        if runs.len() > 1 {
+        // Runs that were started without a request id have nothing in common.
+        if runs.len() > 1 && !request_id.is_empty() {
             let at = runs.iter().filter_map(|run| first_started(index, run)).map(answered).min();
             let at = at.unwrap_or(index.history.end.at);
             let sentence = format!("request `{request_id}` has {} runs: {runs:?}", runs.len());

@@ -10,7 +10,7 @@ use crate::sim::{self, Random, Size};
 fn wild_histories_are_judged() {
     let size = Size { clients: 2, operations: 15, faults: 4, ..Size::default() };
     let mut found = 0;
-    for seed in 0..400 {
+    for seed in 0..200 {
         let mut history = sim::history(seed, size);
         let mut random = Random::new(seed);
         for _ in 0..random.between(1, 12) {
@@ -20,7 +20,7 @@ fn wild_histories_are_judged() {
         found += usize::from(!report.holds());
         assert!(report.markdown().contains("P8 no overcommit"));
     }
-    assert!(found > 200, "spoilt histories are seldom legal, and {found} of 400 were found");
+    assert!(found > 100, "spoilt histories are seldom legal, and {found} of 200 were found");
 }
 
 fn time(random: &mut Random) -> Micros {

@@ -29,6 +29,28 @@ fn a_run_that_nobody_was_told_of_is_lost_after_it_worked() {
 }
 
 #[test]
+fn a_run_that_was_shown_to_a_client_is_lost() {
+    accuses(stormy(), &[Promise::P1], |history| {
+        let seen = |run: &&FinalRun| is_seen(history, &run.run_id);
+        let run_id = history.end.runs.iter().find(seen)?.run_id.clone();
+        history.end.runs.retain(|run| run.run_id != run_id);
+        history.marks.retain(|mark| mark.run_id != run_id);
+        for operation in &mut history.operations {
+            if run_of(operation) == Some(&run_id) && matches!(operation.request, Request::Submit { .. }) {
+                operation.answer = Answer::Unknown { code: "Unavailable".into() };
+            }
+        }
+        // Without its submission a true read of it would fit no order; reads from the past promise nothing there.
+        history.operations.retain(|operation| match &operation.answer {
+            Answer::Seen(view) => run_of(operation) != Some(&run_id) || view.stale,
+            Answer::Accepted => run_of(operation) != Some(&run_id),
+            _ => true,
+        });
+        is_seen(history, &run_id).then(|| vec![run_id, "was shown to client".into()])
+    });
+}
+
+#[test]
 fn a_run_is_of_another_workflow() {
     accuses(stormy(), &[Promise::P1], |history| {
         let run_id =
@@ -47,6 +69,17 @@ fn a_cancel_is_lost_and_the_run_succeeds() {
     });
 }
 
+/// Nothing began after the cancel, but what ran was left to succeed.
+#[test]
+fn a_cancel_is_lost_and_the_last_step_goes_on() {
+    accuses(stormy(), &[Promise::P1], |history| {
+        let run_id = succeeded(history, "chain").into_iter().find(|run_id| is_unwatched(history, run_id))?;
+        let last = mark(history, &run_id, "c", MarkKind::Success, None)?.at;
+        cancel(history, &run_id, last - 20)?;
+        Some(vec![run_id, "of `c` still worked at".into()])
+    });
+}
+
 #[test]
 fn a_cancel_is_lost_and_the_run_fails() {
     accuses(quiet(), &[Promise::P1], |history| {
@@ -60,6 +93,31 @@ fn a_cancel_is_lost_and_the_run_fails() {
         cancel(history, &run_id, started(history, &run_id)? + 10)?;
         Some(vec![run_id, "has failed".into()])
     });
+}
+
+/// A step that never came to run may have failed at any time.
+#[test]
+fn a_run_that_failed_before_it_ran_may_be_cancelled() {
+    let mut checked = 0;
+    for history in quiet() {
+        let mut history = history.clone();
+        let failed = |run: &&FinalRun| {
+            run.workflow == "flaky"
+                && run.status == RunState::Failed
+                && is_unwatched(&history, &run.run_id)
+                && !has_cancel(&history, &run.run_id)
+        };
+        let Some(run_id) = history.end.runs.iter().find(failed).map(|run| run.run_id.clone()) else {
+            continue;
+        };
+        history.marks.retain(|mark| mark.run_id != run_id);
+        let called = started(&history, &run_id).expect("it was started") + 10;
+        cancel(&mut history, &run_id, called).expect("it was started");
+        let report = check(&history);
+        assert!(report.holds(), "{}", report.markdown());
+        checked += 1;
+    }
+    assert!(checked >= 5, "{checked}");
 }
 
 #[test]

@@ -101,6 +101,18 @@ fn an_attempt_succeeds_and_is_started_again() {
     });
 }
 
+#[test]
+fn a_step_fails_whose_attempt_had_not() {
+    accuses(quiet(), &[Promise::P4], |history| {
+        let failed = |run: &&FinalRun| {
+            run.workflow == "flaky" && run.status == RunState::Failed && !has_cancel(history, &run.run_id)
+        };
+        let run_id = history.end.runs.iter().find(failed)?.run_id.clone();
+        mark_mut(history, &run_id, "try", MarkKind::Failure, Some(3))?.kind = MarkKind::Beat;
+        Some(vec![run_id, "attempt 3".into(), "the step has failed".into()])
+    });
+}
+
 /// What must not be accused: the same, with what excuses it.
 #[test]
 fn trouble_of_the_executor_a_lost_majority_and_a_timeout_are_reasons() {

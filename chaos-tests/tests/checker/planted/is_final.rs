@@ -95,18 +95,14 @@ fn the_end_differs_from_what_was_shown() {
 #[test]
 fn a_step_that_failed_for_good_begins_again() {
     accuses(quiet(), &[Promise::P5], |history| {
+        enlarge(history);
         let failed = |run: &&FinalRun| run.workflow == "flaky" && run.status == RunState::Failed;
         let run_id = history.end.runs.iter().find(failed)?.run_id.clone();
         let third = mark(history, &run_id, "try", MarkKind::Failure, Some(3))?.clone();
-        let again = Mark {
-            at: third.at + 50_000,
-            kind: MarkKind::Start,
-            attempt: 4,
-            fence: third.fence + 1_000_000,
-            process: 77_777,
-            ..third
-        };
-        history.marks.push(again);
+        for (at, kind) in [(third.at + 50_000, MarkKind::Start), (third.at + 60_000, MarkKind::Failure)] {
+            let (fence, process) = (third.fence + 1_000_000, 77_777);
+            history.marks.push(Mark { at, kind, attempt: 4, fence, process, ..third.clone() });
+        }
         node_mut(history, &run_id, "try")?.attempts = 4;
         Some(vec![run_id, "3. time of 3".into(), "attempt 4".into()])
     });

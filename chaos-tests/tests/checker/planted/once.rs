@@ -32,6 +32,23 @@ fn a_request_is_answered_with_another_run() {
 }
 
 #[test]
+fn two_requests_are_given_one_run() {
+    accuses(stormy(), &[Promise::P2], |history| {
+        let run = history.end.runs.first()?;
+        let (run_id, workflow) = (run.run_id.clone(), run.workflow.clone());
+        let called = history.end.at - 100;
+        history.operations.push(Operation {
+            client: 99,
+            called,
+            answered: Some(called + 10),
+            request: Request::Submit { request_id: "a-new-request".into(), workflow },
+            answer: Answer::Started { run_id: run_id.clone() },
+        });
+        Some(vec![run_id, "was given to 2 requests".into(), "a-new-request".into()])
+    });
+}
+
+#[test]
 fn a_run_is_there_that_nobody_asked_for() {
     accuses(stormy(), &[Promise::P2], |history| {
         let extra =

@@ -74,6 +74,20 @@ fn an_iteration_is_left_out() {
 }
 
 #[test]
+fn an_iteration_follows_one_of_which_nothing_succeeded() {
+    accuses(stormy(), &[Promise::P6], |history| {
+        let run_id = succeeded(history, "rounds").into_iter().next()?;
+        let first = |path: &str| path.starts_with("rounds[0]/");
+        let marks = history.marks.iter_mut().filter(|mark| mark.run_id == run_id && first(&mark.step));
+        marks.filter(|mark| mark.kind == MarkKind::Success).for_each(|mark| mark.kind = MarkKind::Failure);
+        let nodes = end_mut(history, &run_id)?.nodes.iter_mut().filter(|node| first(&node.path));
+        nodes.for_each(|node| node.status = "FAILED".into());
+        let words = vec![run_id, "nothing of the one before has succeeded".into()];
+        Some(words)
+    });
+}
+
+#[test]
 fn a_step_begins_though_its_need_never_ran() {
     accuses(stormy(), &[Promise::P5, Promise::P6], |history| {
         let run_id = succeeded(history, "chain").into_iter().next()?;
