@@ -9,6 +9,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use bytes::Bytes;
 use common::{Shared, eventually};
@@ -179,7 +180,21 @@ async fn check(dir: &Path, held: &Acknowledged, seed: u64, counts: &mut Counts) 
     }
 }
 
+/// The store's panics are expected here, and each would print a long trace.
+fn quiet_about_the_store() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.location().is_some_and(|location| location.file().contains("sled-")) {
+                report(info);
+            }
+        }));
+    });
+}
+
 async fn run(count: usize, bytes: usize, cases: u64) -> Counts {
+    quiet_about_the_store();
     let dir = tempfile::tempdir().unwrap();
     let held = fill(dir.path(), count, bytes).await;
     assert_eq!(held.values.len() + held.archived.len(), count);
