@@ -29,8 +29,8 @@ impl Dice {
     }
 }
 
-/// `MESON_CUT_SEED` and `MESON_CUT_COUNT` repeat a run, or make it longer.
-fn setting(name: &str, default: u64) -> u64 {
+/// `MESON_CUT_SEED`, `MESON_CUT_COUNT` and `MESON_CUT_STEPS` repeat a run, or make it longer.
+pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
