@@ -284,6 +284,39 @@ async fn a_learner_becomes_a_voter_and_a_voter_leaves() {
     group.shutdown().await;
 }
 
+/// The procedure of docs/operations.md, "A damaged replica".
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_replica_is_rebuilt_from_its_peers_under_a_new_number() {
+    let mut group = Group::start(3, few_entries).await;
+    for number in 0..120 {
+        group.propose(&format!("set k{number} v{number}")).await;
+        group.propose(&format!("end k{}", number / 2)).await;
+    }
+    let damaged = follower(&group).await;
+    group.stop(damaged).await;
+    let file = group.data_dir(damaged).join("store/db");
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length / 2).unwrap();
+    let error = Replica::open(group.config(damaged), Shared::default()).await.map(|_| ()).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains(&file.display().to_string()) && told.contains("rebuild the replica"), "{told}");
+
+    let place = group.add().await;
+    let leader = group.leader().await;
+    let replica = group.node(leader).replica.clone();
+    replica.add_learner(group.member(place)).await.unwrap();
+    let voters = (1..=4).filter(|id| *id != damaged as u64 + 1).collect();
+    replica.change_voters(voters).await.unwrap();
+    group.propose("set after rebuild").await;
+    group.holds(place, "after", "rebuild").await;
+    let (old, new) = (group.node(leader), group.node(place));
+    assert_eq!(new.state.toy().values, old.state.toy().values);
+    let archived = |node: &common::Node| node.replica.archive().scan_prefix(b"", None, 1000).unwrap();
+    assert_eq!(archived(new), archived(old));
+    assert_eq!(archived(new).len(), 60);
+    group.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_of_another_group_are_refused() {
     let mut group = Group::start(1, plain).await;
