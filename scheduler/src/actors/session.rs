@@ -96,7 +96,9 @@ async fn decide(shared: &Shared, report: Report, outbound: &Outbound) -> Option<
                 return Box::pin(decide(shared, smaller, outbound)).await;
             }
             Err(Error::NotLeader(_) | Error::Stopped) => return None,
-            Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) if outbound.is_closed() => return None,
+            Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) if outbound.is_closed() => {
+                return None;
+            }
             Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) => {
                 tokio::time::sleep(REPORT_RETRY).await;
             }

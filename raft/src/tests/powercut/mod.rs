@@ -141,12 +141,12 @@ fn survives(workload: &str, runs: u64, cuts: u64, check: Check) {
 
 #[test]
 fn votes_and_entries_survive_a_power_cut() {
-    survives("log", 2, 60, workloads::log::check);
+    survives("log", 1, 80, workloads::log::check);
 }
 
 #[test]
 fn acknowledged_commands_survive_a_power_cut() {
-    survives("replica", 2, 40, workloads::replica::check);
+    survives("replica", 1, 50, workloads::replica::check);
 }
 
 /// A store that acknowledges before its sync loses something, and this test sees it: with the guard as a store that
