@@ -277,6 +277,8 @@ impl Replica {
     /// Stops taking part, makes everything durable and closes the files. May be called more than once.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
+        // The consensus task may be waiting for a write that waits for room.
+        self.inner.disk.stop_waiting();
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(%error, "the consensus task did not end well");
         }

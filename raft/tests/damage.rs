@@ -9,6 +9,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use bytes::Bytes;
 use common::{Shared, eventually};
@@ -179,7 +180,21 @@ async fn check(dir: &Path, held: &Acknowledged, seed: u64, counts: &mut Counts) 
     }
 }
 
+/// The store's panics are expected here, and each would print a long trace.
+fn quiet_about_the_store() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.location().is_some_and(|location| location.file().contains("sled-")) {
+                report(info);
+            }
+        }));
+    });
+}
+
 async fn run(count: usize, bytes: usize, cases: u64) -> Counts {
+    quiet_about_the_store();
     let dir = tempfile::tempdir().unwrap();
     let held = fill(dir.path(), count, bytes).await;
     assert_eq!(held.values.len() + held.archived.len(), count);
@@ -193,12 +208,12 @@ async fn run(count: usize, bytes: usize, cases: u64) -> Counts {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_directory_is_whole_or_says_what_is_not() {
-    let counts = run(40, 20, 200).await;
-    assert!(counts.intact > 5 && counts.named > 50, "{counts:?}");
+    let counts = run(40, 20, 150).await;
+    assert!(counts.intact > 5 && counts.named > 40, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_directory_is_whole_or_says_what_is_not() {
-    let counts = run(400, 20_000, 70).await;
-    assert!(counts.intact > 3 && counts.named > 20, "{counts:?}");
+    let counts = run(400, 20_000, 50).await;
+    assert!(counts.intact > 3 && counts.named > 15, "{counts:?}");
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use common::{Group, eventually};
+use common::{DEADLINE, Group, eventually};
 use meson_raft::{Config, ProposeError, Replica};
 use tokio::task::JoinHandle;
 
@@ -91,6 +91,21 @@ impl Load {
         eventually("further commands are acknowledged", reached).await;
     }
 
+    /// Waits until nothing more is acknowledged. For a while that goes on, out of what the store has reserved.
+    async fn stands_still(&self) {
+        let mut before = u64::MAX;
+        eventually("the writes wait", || {
+            let done = self.done.load(Ordering::SeqCst);
+            let same = std::mem::replace(&mut before, done) == done;
+            async move {
+                // tidy: allow sleep: an acknowledgement within this time shows that the disk is not yet full
+                tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+                same.then_some(())
+            }
+        })
+        .await;
+    }
+
     /// The keys that were acknowledged.
     async fn stop(self) -> Vec<String> {
         self.stop.store(true, Ordering::SeqCst);
@@ -127,6 +142,7 @@ async fn propose_until(
                 refused.fetch_add(1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
             }
+            Err(ProposeError::Stopped) => break,
             Err(ProposeError::Unknown | ProposeError::NotLeader { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
@@ -219,22 +235,26 @@ async fn writes_wait_for_a_full_disk_and_lose_nothing() {
     let load = Load::start(&replica, 100_000);
     load.goes_on(20).await;
     disk.fill();
-    // Acknowledgements go on out of what the store has reserved, and end without an error.
-    let mut before = u64::MAX;
-    eventually("the writes wait", || {
-        let done = load.done.load(Ordering::SeqCst);
-        let same = std::mem::replace(&mut before, done) == done;
-        async move {
-            // tidy: allow sleep: an acknowledgement within this time shows that the disk is not yet full
-            tokio::time::sleep(std::time::Duration::from_millis(600)).await;
-            same.then_some(())
-        }
-    })
-    .await;
+    load.stands_still().await;
     assert_eq!(replica.status().failure, None);
     disk.free();
     load.goes_on(20).await;
     let keys = load.stop().await;
+    all_there(&mut group, &keys).await;
+    group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_stopped_on_a_full_disk_is_whole_when_it_comes_back() {
+    let (disk, mut group) = start_one(without_reserve).await;
+    let load = Load::start(&group.node(0).replica, 100_000);
+    load.goes_on(20).await;
+    disk.fill();
+    load.stands_still().await;
+    tokio::time::timeout(DEADLINE, group.stop(0)).await.expect("nobody waits for room any more");
+    let keys = load.stop().await;
+    disk.free();
+    group.restart(0).await;
     all_there(&mut group, &keys).await;
     group.shutdown().await;
 }

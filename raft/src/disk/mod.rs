@@ -207,6 +207,11 @@ impl Disk {
         self.inner.low.load(Ordering::Relaxed)
     }
 
+    /// From now on a write that finds no room fails, instead of waiting for it.
+    pub fn stop_waiting(&self) {
+        self.inner.closing.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the store is being closed, so that nobody should wait for room any more.
     pub fn is_closing(&self) -> bool {
         self.inner.closing.load(Ordering::Relaxed)
@@ -214,7 +219,7 @@ impl Disk {
 
     /// Makes everything durable and closes the store for all clones. Blocks.
     pub fn close(&self) {
-        self.inner.closing.store(true, Ordering::Relaxed);
+        self.stop_waiting();
         let _ = self.inner.queue.send(Message::Close);
         let thread = self.inner.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         if let Some(thread) = thread

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use super::space;
+use super::{sabotage, space};
 use crate::error::StoreError;
 
 /// Reserved ahead of the end of the file, when there is room.
@@ -55,6 +55,9 @@ impl Reserve {
 
     /// Makes room for a write of so many bytes, if it can be had.
     pub fn make_room(&mut self, bytes: u64) -> Result<Room, StoreError> {
+        if sabotage::without("reserve") {
+            return Ok(Room::Enough);
+        }
         let length = self.file.metadata().map_err(|error| self.failed(error))?.len();
         if length < self.length {
             self.end = 0;

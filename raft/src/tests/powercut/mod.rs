@@ -29,8 +29,8 @@ impl Dice {
     }
 }
 
-/// `MESON_CUT_SEED` and `MESON_CUT_COUNT` repeat a run, or make it longer.
-fn setting(name: &str, default: u64) -> u64 {
+/// `MESON_CUT_SEED`, `MESON_CUT_COUNT` and `MESON_CUT_STEPS` repeat a run, or make it longer.
+pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
@@ -141,12 +141,12 @@ fn survives(workload: &str, runs: u64, cuts: u64, check: Check) {
 
 #[test]
 fn votes_and_entries_survive_a_power_cut() {
-    survives("log", 2, 60, workloads::log::check);
+    survives("log", 1, 80, workloads::log::check);
 }
 
 #[test]
 fn acknowledged_commands_survive_a_power_cut() {
-    survives("replica", 2, 40, workloads::replica::check);
+    survives("replica", 1, 50, workloads::replica::check);
 }
 
 /// A store that acknowledges before its sync loses something, and this test sees it: with the guard as a store that

@@ -12,7 +12,7 @@ pub mod log {
 
     use crate::disk::Disk;
     use crate::log_store::LogStore;
-    use crate::tests::powercut::Dice;
+    use crate::tests::powercut::{Dice, setting};
     use crate::types::{Batch, Entry, LogId, Vote};
 
     const STEPS: u64 = 150;
@@ -44,7 +44,7 @@ pub mod log {
         let mut marks = std::fs::File::create(std::env::var("MESON_CUT_MARKS").unwrap()).unwrap();
         let (mut term, mut next, mut first) = (1, 0, 0);
         runtime.block_on(async {
-            for _ in 0..STEPS {
+            for _ in 0..setting("MESON_CUT_STEPS", STEPS) {
                 match dice.below(12) {
                     0 => {
                         term += 1;
