@@ -256,35 +256,6 @@ async fn without_a_quorum_the_outcome_is_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-<<<<<<< HEAD
-=======
-async fn a_learner_becomes_a_voter_and_a_voter_leaves() {
-    let mut group = Group::start(3, few_entries).await;
-    for number in 0..120 {
-        group.propose(&format!("set k{number} v")).await;
-    }
-    let place = group.add().await;
-    let leader = group.leader().await;
-    let replica = group.node(leader).replica.clone();
-    replica.add_learner(group.member(place)).await.unwrap();
-    group.holds(place, "k119", "v").await;
-    let role = group.node(place).replica.role();
-    eventually("a learner", || async { (role.borrow().kind == RoleKind::Learner).then_some(()) }).await;
-
-    let gone = (0..3).find(|place| *place != leader).unwrap();
-    let voters: BTreeSet<u64> = (1..=4).filter(|id| *id != gone as u64 + 1).collect();
-    replica.change_voters(voters.clone()).await.unwrap();
-    let refused = replica.change_voters(BTreeSet::from([77])).await;
-    assert!(matches!(refused, Err(AdminError::Refused(_))), "{refused:?}");
-    group.stop(gone).await;
-    group.propose("set after change").await;
-    group.holds(place, "after", "change").await;
-    let status = group.node(place).replica.status();
-    let voting = status.members.iter().filter(|member| member.voter);
-    assert_eq!(voting.map(|member| member.member.node_id).collect::<BTreeSet<_>>(), voters);
-    group.shutdown().await;
-}
-
 /// The procedure of docs/operations.md, "A damaged replica".
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_replica_is_rebuilt_from_its_peers_under_a_new_number() {
@@ -306,8 +277,8 @@ async fn a_damaged_replica_is_rebuilt_from_its_peers_under_a_new_number() {
     let leader = group.leader().await;
     let replica = group.node(leader).replica.clone();
     replica.add_learner(group.member(place)).await.unwrap();
-    let voters = (1..=4).filter(|id| *id != damaged as u64 + 1).collect();
-    replica.change_voters(voters).await.unwrap();
+    let (new, old) = (place as u64 + 1, damaged as u64 + 1);
+    eventually("promoted", || async { replica.promote(new, Some(old)).await.ok() }).await;
     group.propose("set after rebuild").await;
     group.holds(place, "after", "rebuild").await;
     let (old, new) = (group.node(leader), group.node(place));
@@ -319,7 +290,6 @@ async fn a_damaged_replica_is_rebuilt_from_its_peers_under_a_new_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
->>>>>>> wt-disk
 async fn replicas_of_another_group_are_refused() {
     let mut group = Group::start(1, plain).await;
     let member = group.member(0);

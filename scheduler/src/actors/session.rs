@@ -102,11 +102,7 @@ async fn decide(shared: &Shared, report: Report, outbound: &Outbound) -> Option<
                 let smaller = Report { outputs: bytes::Bytes::new(), artifacts: Vec::new(), ..smaller };
                 return Box::pin(decide(shared, smaller, outbound)).await;
             }
-<<<<<<< HEAD
             Err(Error::NotLeader(_) | Error::Stopped | Error::Format { .. }) => return None,
-=======
-            Err(Error::NotLeader(_) | Error::Stopped) => return None,
->>>>>>> wt-disk
             Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) if outbound.is_closed() => {
                 return None;
             }
