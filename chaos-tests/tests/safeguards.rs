@@ -10,10 +10,10 @@ use meson_chaos_tests::run::{Outcome, Plan, run};
 use meson_chaos_tests::schedule::{Planned, Schedule};
 use meson_chaos_tests::testbed::{Machine, Options};
 
-/// The lease with its margin; the cuts outlast both.
-const LEASE_MS: u64 = 1_500;
-const MARGIN_MS: u64 = 500;
-const CUT_MS: u64 = 4_000;
+/// A lease with its margin that steps and cuts outlast, and one that outlasts a change of leaders.
+const SHORT: (u64, u64) = (1_500, 500);
+const LONG: (u64, u64) = (3_000, 800);
+const CUT_MS: u64 = 4_500;
 const PAUSE_MS: u64 = 2_500;
 
 /// Each of these in turn, `times` times over.
@@ -26,18 +26,18 @@ fn faults(of: impl Fn(u64) -> Fault, times: u64) -> Vec<Planned> {
 /// Runs under these faults without a safeguard, or with all of them.
 fn strike(
     safeguard: &str,
-    pace: Pace,
+    lease: (u64, u64),
     replicas: Vec<Planned>,
     others: Vec<Planned>,
 ) -> anyhow::Result<Outcome> {
     let dir = tempfile::Builder::new().prefix("meson-safeguard-").tempdir()?;
     let mut options = Options::new(dir.path().to_owned(), 1);
-    (options.lease_ms, options.lease_margin_ms) = (LEASE_MS, MARGIN_MS);
+    (options.lease_ms, options.lease_margin_ms) = lease;
     options.env.push(("MESON_HEARTBEAT_MS".into(), "300".into()));
     options.env.push(("MESON_SABOTAGE".into(), safeguard.into()));
     let lasts_ms = replicas.iter().chain(&others).map(|of| of.at_ms + of.lasts_ms).max().unwrap_or(0) + 1_000;
     let schedule = Schedule { seed: 1, lasts_ms, each_when_well: false, replicas, others };
-    run(Plan { options, schedule, clients_each: 3, pace })
+    run(Plan { options, schedule, clients_each: 3, pace: Pace::Slow })
 }
 
 /// An executor after the other is cut off from all replicas for longer than its lease.
@@ -67,22 +67,22 @@ fn accuses(outcome: &Outcome, promise: Promise) -> anyhow::Result<()> {
 
 #[test]
 fn an_attempt_that_outlives_its_lease_is_noticed() -> anyhow::Result<()> {
-    accuses(&strike("lease", Pace::Slow, Vec::new(), executors_cut_off(3))?, Promise::P3)
+    accuses(&strike("lease", SHORT, Vec::new(), executors_cut_off(3))?, Promise::P3)
 }
 
 #[test]
 fn a_report_that_no_fence_stops_is_noticed() -> anyhow::Result<()> {
-    accuses(&strike("fencing", Pace::Slow, Vec::new(), executors_cut_off(4))?, Promise::P3)
+    accuses(&strike("fencing", SHORT, Vec::new(), executors_cut_off(4))?, Promise::P3)
 }
 
 #[test]
 fn an_answer_ahead_of_its_commit_is_noticed() -> anyhow::Result<()> {
-    accuses(&strike("commit-before-ack", Pace::Slow, leaders_cut_off(4), Vec::new())?, Promise::P1)
+    accuses(&strike("commit-before-ack", LONG, leaders_cut_off(4), Vec::new())?, Promise::P1)
 }
 
 #[test]
 fn with_all_safeguards_the_same_faults_break_nothing() -> anyhow::Result<()> {
-    let outcome = strike("", Pace::Slow, leaders_cut_off(3), executors_cut_off(3))?;
+    let outcome = strike("", LONG, leaders_cut_off(3), executors_cut_off(3))?;
     ensure!(outcome.holds(), "{}", outcome.markdown());
     Ok(())
 }
