@@ -255,7 +255,6 @@ async fn without_a_quorum_the_outcome_is_unknown() {
     group.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 /// The procedure of docs/operations.md, "A damaged replica".
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_replica_is_rebuilt_from_its_peers_under_a_new_number() {

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use super::{sabotage, space};
+use super::space;
 use crate::error::StoreError;
+use crate::sabotage;
 
 /// Reserved ahead of the end of the file, when there is room.
 pub const AHEAD_BYTES: u64 = 32 << 20;
