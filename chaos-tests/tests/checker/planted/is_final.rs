@@ -1,6 +1,6 @@
 //! P5, planted: what had ended goes on, or ended otherwise.
 
-use meson_chaos_tests::history::RunView;
+use meson_chaos_tests::history::{Fault, RunView};
 
 use super::*;
 
@@ -151,6 +151,23 @@ fn a_success_is_recorded_that_no_attempt_had() {
     });
 }
 
+/// As when a late report of an attempt that was given up is taken for one of the attempt after it.
+#[test]
+fn the_success_of_an_attempt_is_recorded_for_the_next_one() {
+    accuses(quiet(), &[Promise::P5], |history| {
+        let (run_id, step) = retried(history)
+            .into_iter()
+            .find(|(run_id, step)| mark(history, run_id, step, MarkKind::Success, Some(2)).is_some())?;
+        let first = mark_mut(history, &run_id, &step, MarkKind::Failure, Some(1))?;
+        first.kind = MarkKind::Success;
+        let (from, agent) = (first.at, first.agent.clone());
+        mark_mut(history, &run_id, &step, MarkKind::Success, Some(2))?.kind = MarkKind::Beat;
+        let what = format!("kill {agent}");
+        history.faults.push(Fault { from, until: from + 1, what, touches: vec![agent], leader: false });
+        Some(vec![run_id, step, "by attempt 2, which has no mark of success".into()])
+    });
+}
+
 #[test]
 fn the_record_does_not_know_of_an_attempt() {
     accuses(quiet(), &[Promise::P5], |history| {
@@ -169,7 +186,7 @@ fn a_step_runs_again_after_its_success_was_recorded() {
         let begun = mark(history, &run_id, "b", MarkKind::Start, None)?.at;
         let first = mark(history, &run_id, "a", MarkKind::Success, None)?.clone();
         node_mut(history, &run_id, "a")?.attempts = 2;
-        history.faults.push(meson_chaos_tests::history::Fault {
+        history.faults.push(Fault {
             from: first.at + 1,
             until: first.at + 1,
             what: format!("kill {}", first.agent),

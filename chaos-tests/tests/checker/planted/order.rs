@@ -74,6 +74,18 @@ fn an_iteration_is_left_out() {
 }
 
 #[test]
+fn an_iteration_follows_one_that_never_began() {
+    accuses(stormy(), &[Promise::P6], |history| {
+        let run_id = succeeded(history, "rounds").into_iter().next()?;
+        let second = |path: &str| path.starts_with("rounds[1]/");
+        history.marks.retain(|mark| mark.run_id != run_id || !second(&mark.step));
+        let nodes = end_mut(history, &run_id)?.nodes.iter_mut().filter(|node| second(&node.path));
+        nodes.for_each(|node| node.status = "SKIPPED".into());
+        Some(vec![run_id, "iteration 2 of `rounds`".into(), "nothing of the one before has begun".into()])
+    });
+}
+
+#[test]
 fn an_iteration_follows_one_of_which_nothing_succeeded() {
     accuses(stormy(), &[Promise::P6], |history| {
         let run_id = succeeded(history, "rounds").into_iter().next()?;
