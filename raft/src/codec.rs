@@ -38,7 +38,8 @@ pub struct LogIdMessage {
 
 impl From<LogId> for LogIdMessage {
     fn from(id: LogId) -> Self {
-        Self { term: id.leader_id.term, node_id: id.leader_id.node_id, index: id.index }
+        // A term has one leader, so it tells all; older logs name the leader as well.
+        Self { term: id.leader_id.term, node_id: 0, index: id.index }
     }
 }
 
@@ -60,13 +61,18 @@ pub struct VoteMessage {
 
 impl From<Vote> for VoteMessage {
     fn from(vote: Vote) -> Self {
-        Self { term: vote.leader_id.term, node_id: vote.leader_id.node_id, committed: vote.committed }
+        let node_id = vote.leader_id.voted_for().unwrap_or_default();
+        Self { term: vote.leader_id.term, node_id, committed: vote.committed }
     }
 }
 
 impl From<VoteMessage> for Vote {
     fn from(vote: VoteMessage) -> Self {
         let mut decoded = Vote::new(vote.term, vote.node_id);
+        // No replica has this number: nobody was voted for yet.
+        if vote.node_id == 0 {
+            decoded.leader_id.voted_for = None;
+        }
         decoded.committed = vote.committed;
         decoded
     }

@@ -134,7 +134,7 @@ fn look(disk: &Disk, data_dir: &Path, found: &mut Inspection) -> Result<(), Stor
     let log = LogStore::open(disk.clone(), u64::MAX, usize::MAX)?;
     found.vote = log.vote().map(|vote| VoteFound {
         term: vote.leader_id.term,
-        node_id: vote.leader_id.node_id,
+        node_id: vote.leader_id.voted_for().unwrap_or_default(),
         won: vote.committed,
     });
     found.purged_index = log.purged().map(|purged| purged.index);

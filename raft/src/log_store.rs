@@ -312,7 +312,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 /// one leadership of one process: what a leader holds in memory is gone, and others tell leaders apart by their term.
 /// Forgetting that the election was won is safe, as if the answers to it had never arrived.
 fn as_follower(mut vote: Vote, node_id: u64) -> Vote {
-    vote.committed &= vote.leader_id.node_id != node_id;
+    vote.committed &= vote.leader_id.voted_for() != Some(node_id);
     vote
 }
 

@@ -137,7 +137,7 @@ impl RaftService for Service {
 
         // Whoever is behind in votes learns it before it sends everything.
         let mine = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(stopped)?;
-        if vote < mine {
+        if vote.partial_cmp(&mine).is_none_or(std::cmp::Ordering::is_lt) {
             return Ok(answer(mine));
         }
         let (meta, file) = self.receive(&header, chunks).await?;
