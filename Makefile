@@ -70,6 +70,27 @@ test-python:
 deny: ## Licences and sources of all dependencies; needs `cargo install --locked cargo-deny`
 	@$(STAGE) "licences and sources" $(CARGO) deny --locked check bans licenses sources
 
+##@ Hurt it
+.PHONY: chaos chaos-kills chaos-build
+
+# How long `make chaos` strikes, how many leaders `make chaos-kills` kills, and the seed of both, a fresh one if empty.
+MINUTES ?= 60
+KILLS ?= 200
+SEED ?=
+CHAOS = MESON_BIN_DIR="$(TARGET)/release" "$(TARGET)/release/chaos"
+CHAOS_OPTIONS = --dir "$(TARGET)/chaos" $(if $(SEED),--seed $(SEED))
+
+chaos: chaos-build ## Strike with faults of all kinds for MINUTES=60, by SEED=…; then check all promises
+	@$(STAGE) "chaos" env $(CHAOS) mixed --seconds $$(($(MINUTES) * 60)) $(CHAOS_OPTIONS)
+
+chaos-kills: chaos-build ## Kill KILLS=200 leaders in a row under load; writes the times to bench/results
+	@$(STAGE) "kills of leaders" env $(CHAOS) kills --kills $(KILLS) $(CHAOS_OPTIONS) \
+		--results "bench/results/$$(date +%Y-%m)-failover.md"
+
+chaos-build: build
+	@$(STAGE) "setup for chaos" scripts/setup chaos
+	@$(STAGE) "build the chaos tests (release)" $(CARGO) build --release --locked -p meson-chaos-tests --bins
+
 ##@ Change it
 .PHONY: fix contracts bench clean help
 
@@ -90,4 +111,4 @@ clean: ## Remove everything built, downloaded or run
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

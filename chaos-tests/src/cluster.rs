@@ -35,10 +35,10 @@ impl Default for Options {
 
 /// Running processes, ended when dropped.
 pub struct Cluster {
-    options: Options,
+    pub(crate) options: Options,
     dir: TempDir,
-    ports: Vec<[u16; 3]>,
-    replicas: Vec<Option<Child>>,
+    pub(crate) ports: Vec<[u16; 3]>,
+    pub(crate) replicas: Vec<Option<Child>>,
     executors: Vec<Option<Child>>,
 }
 
@@ -67,6 +67,23 @@ impl Cluster {
     /// Where the processes keep their data and logs.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Where a replica keeps its data.
+    pub fn data_dir(&self, replica: usize) -> PathBuf {
+        self.dir.path().join(format!("replica-{}", replica + 1))
+    }
+
+    /// Addresses of a replica for replicas, clients and browsers.
+    pub fn addresses(&self, replica: usize) -> [String; 3] {
+        let [api, raft, http] = self.ports[replica];
+        [raft, api, http].map(|port| format!("http://127.0.0.1:{port}"))
+    }
+
+    /// All replicas, as settings name them.
+    pub fn peers(&self) -> String {
+        let peer = |replica: usize| format!("{}={}", replica + 1, self.addresses(replica).join(","));
+        (0..self.ports.len()).map(peer).collect::<Vec<_>>().join(";")
     }
 
     /// Starts a replica that is not running.
@@ -111,14 +128,6 @@ impl Cluster {
             .stdout(log.try_clone()?)
             .stderr(log);
         Ok(command)
-    }
-
-    fn peers(&self) -> String {
-        let peer = |(place, [api, raft, http]): (usize, &[u16; 3])| {
-            let url = |port: &u16| format!("http://127.0.0.1:{port}");
-            format!("{}={},{},{}", place + 1, url(raft), url(api), url(http))
-        };
-        self.ports.iter().enumerate().map(peer).collect::<Vec<_>>().join(";")
     }
 
     /// Ends a replica at once, as a crash of its machine would.
@@ -257,7 +266,7 @@ pub fn binary_path(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn free_ports(replicas: usize) -> anyhow::Result<Vec<[u16; 3]>> {
+pub(crate) fn free_ports(replicas: usize) -> anyhow::Result<Vec<[u16; 3]>> {
     // All are held open until all are known, so that no port is given twice.
     let mut held = Vec::new();
     let mut ports = Vec::new();

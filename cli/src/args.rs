@@ -59,10 +59,10 @@ pub enum Command {
     Workflows(Workflows),
     /// Print what a step wrote.
     Logs(Logs),
-    /// Show the replicas.
+    /// Show and change the replicas; back them up.
     #[command(subcommand)]
     Cluster(Cluster),
-    /// Show the executors.
+    /// Show and drain the executors.
     #[command(subcommand)]
     Executors(Executors),
     /// Print the JSON Schema of definitions.
@@ -136,11 +136,17 @@ pub enum Runs {
         /// Go on where the page before ended.
         #[arg(long, default_value = "")]
         page_token: String,
+        /// Take what one replica knows, which may be out of date: for when there is no leader.
+        #[arg(long)]
+        stale: bool,
     },
     /// Show a run.
     Get {
         /// The run's id.
         run: String,
+        /// Take what one replica knows, which may be out of date: for when there is no leader.
+        #[arg(long)]
+        stale: bool,
     },
     /// List a run's nodes.
     Nodes {
@@ -158,6 +164,9 @@ pub enum Runs {
         /// Go on where the page before ended.
         #[arg(long, default_value = "")]
         page_token: String,
+        /// Take what one replica knows, which may be out of date: for when there is no leader.
+        #[arg(long)]
+        stale: bool,
     },
     /// Follow a run to its end; the exit code is then the run's.
     Watch {
@@ -254,10 +263,93 @@ pub enum Cluster {
     Status,
     /// List the replicas.
     Members,
+    /// Add a replica that was started with an empty data directory.
+    Add {
+        #[command(flatten)]
+        member: NewMember,
+        /// It follows without a vote.
+        #[arg(long)]
+        learner: bool,
+    },
+    /// Put a new replica in the place of one that is lost.
+    Replace {
+        /// Number of the lost one.
+        lost: u64,
+        #[command(flatten)]
+        member: NewMember,
+    },
+    /// Take a replica out; a leader hands over first.
+    Remove {
+        /// Its number.
+        node_id: u64,
+    },
+    /// Hand leadership over, so that the leader's machine can be worked on.
+    Transfer {
+        /// To whom; default the replica that lags least.
+        #[arg(default_value_t = 0)]
+        node_id: u64,
+    },
+    /// Have every replica write a snapshot now, and cut its log.
+    Snapshot,
+    /// Write all that is acknowledged into a file.
+    Backup {
+        /// The file, which must not exist.
+        file: PathBuf,
+    },
+    /// Look through the data directory of a replica that does not run: what it holds, and whether all of it is whole.
+    Check {
+        /// The replica's data directory.
+        data_dir: PathBuf,
+    },
+    /// Make the data directory of one replica of a backup, on its machine, while no replica runs. To be done for each of
+    /// them, from the same file and with the same peers.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The replica's settings, as for meson-scheduler.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The replica's number.
+        #[arg(long)]
+        node_id: Option<u64>,
+        /// Its data directory, which must be empty.
+        #[arg(long)]
+        data_dir: Option<PathBuf>,
+        /// All replicas of the restored cluster.
+        #[arg(long)]
+        peers: Option<String>,
+    },
+}
+
+/// A replica and its addresses.
+#[derive(Debug, Group)]
+pub struct NewMember {
+    /// Its number, which no replica had before.
+    #[arg(long)]
+    pub node_id: u64,
+    /// Where replicas reach it, as http://host:7401.
+    #[arg(long)]
+    pub raft: String,
+    /// Where clients reach it, as http://host:7400.
+    #[arg(long)]
+    pub grpc: String,
+    /// Where browsers reach it, as http://host:7402.
+    #[arg(long)]
+    pub http: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Executors {
     /// List the executors.
     List,
+    /// Place nothing more on an executor, before its machine is worked on; what runs there goes on.
+    Drain {
+        /// Its id.
+        executor: String,
+    },
+    /// Place steps on an executor again.
+    Undrain {
+        /// Its id.
+        executor: String,
+    },
 }

@@ -1,4 +1,7 @@
-//! `mesonctl cluster` and `mesonctl executors`: who is there and how they are.
+//! `mesonctl cluster` and `mesonctl executors`: who is there and how they are; changes and backups beside it.
+
+mod backup;
+mod changes;
 
 use std::time::Duration;
 
@@ -18,6 +21,22 @@ pub async fn run(client: &Client, command: Cluster, output: Output) -> Result {
     match command {
         Cluster::Status => status(client, output).await,
         Cluster::Members => members(client, output).await,
+        Cluster::Add { member, learner } => changes::add(client, member, learner, output).await,
+        Cluster::Replace { lost, member } => changes::replace(client, lost, member, output).await,
+        Cluster::Remove { node_id } => changes::remove(client, node_id, output).await,
+        Cluster::Transfer { node_id } => changes::transfer(client, node_id, output).await,
+        Cluster::Snapshot => backup::snapshot(client, output).await,
+        Cluster::Backup { file } => backup::backup(client, &file, output).await,
+        Cluster::Check { data_dir } => backup::check(&data_dir).await,
+        Cluster::Restore { file, config, node_id, data_dir, peers } => {
+            let settings = [
+                ("--config", config.map(|path| path.into_os_string())),
+                ("--node-id", node_id.map(|id| id.to_string().into())),
+                ("--data-dir", data_dir.map(|path| path.into_os_string())),
+                ("--peers", peers.map(Into::into)),
+            ];
+            backup::restore(&file, settings).await
+        }
     }
 }
 
@@ -55,7 +74,7 @@ async fn status(client: &Client, output: Output) -> Result {
     } else {
         let headings = [
             "replica", "address", "role", "term", "applied", "log", "snapshot", "disk", "runs", "ready",
-            "live",
+            "live", "version", "format",
         ];
         show::table(&headings, rows);
     }
@@ -75,6 +94,8 @@ fn row(endpoint: &str, status: &GetClusterStatusResponse) -> Vec<String> {
         status.runs_active.to_string(),
         status.steps_ready.to_string(),
         status.attempts_live.to_string(),
+        status.version.clone(),
+        format!("{} of {}", status.format, status.format_max),
     ]
 }
 
@@ -83,7 +104,7 @@ fn status_json(endpoint: &str, status: &GetClusterStatusResponse) -> serde_json:
         "endpoint": endpoint, "group_id": status.group_id, "node_id": status.node_id,
         "role": show::word(status.role().as_str_name(), "REPLICA_ROLE_"), "term": status.term,
         "leader_id": status.leader_id, "last_log_index": status.last_log_index,
-        "committed_index": status.committed_index, "applied_index": status.applied_index,
+        "committed_index": status.committed_index, "format": status.format, "format_max": status.format_max, "applied_index": status.applied_index,
         "snapshot_index": status.snapshot_index, "disk_bytes": status.disk_bytes, "version": status.version,
         "runs_active": status.runs_active, "steps_ready": status.steps_ready, "attempts_live": status.attempts_live,
         "members": status.members.iter().map(member_json).collect::<Vec<_>>(),
@@ -97,7 +118,10 @@ fn member_json(member: &Member) -> serde_json::Value {
 
 async fn members(client: &Client, output: Output) -> Result {
     let call = |channel| async move { client::cluster(channel).list_members(ListMembersRequest {}).await };
-    let members = client.call(call).await?.members;
+    show_members(&client.call(call).await?.members, output)
+}
+
+fn show_members(members: &[Member], output: Output) -> Result {
     if output == Output::Json {
         json::print(&json!({ "members": members.iter().map(member_json).collect::<Vec<_>>() }));
         return Ok(Exit::Succeeded);
@@ -122,16 +146,39 @@ pub async fn list_executors(client: &Client) -> Result<Vec<Executor>> {
     Ok(client.call(call).await?.executors)
 }
 
+async fn drain(client: &Client, executor_id: String, draining: bool) -> Result {
+    let request = DrainExecutorRequest { executor_id, draining };
+    let call = |channel| {
+        let request = request.clone();
+        async move { client::cluster(channel).drain_executor(request).await }
+    };
+    client.call(call).await?;
+    Ok(Exit::Succeeded)
+}
+
+fn session(executor: &Executor) -> &'static str {
+    match (executor.connected, executor.draining) {
+        (true, false) => "connected",
+        (true, true) => "draining",
+        (false, false) => "away",
+        (false, true) => "away, draining",
+    }
+}
+
 /// `mesonctl executors`.
 pub async fn executors(client: &Client, command: Executors, output: Output) -> Result {
-    let Executors::List = command;
+    match command {
+        Executors::List => {}
+        Executors::Drain { executor } => return drain(client, executor, true).await,
+        Executors::Undrain { executor } => return drain(client, executor, false).await,
+    }
     let executors = list_executors(client).await?;
     if output == Output::Json {
         let one = |executor: &Executor| {
             json!({ "executor_id": executor.executor_id, "hostname": executor.hostname,
                 "resources": json::resources(&executor.resources), "held": json::resources(&executor.held),
                 "attributes": executor.attributes, "kinds": executor.kinds, "connected": executor.connected,
-                "attempts": executor.attempts, "version": executor.version })
+                "attempts": executor.attempts, "version": executor.version, "draining": executor.draining })
         };
         json::print(&json!({ "executors": executors.iter().map(one).collect::<Vec<_>>() }));
         return Ok(Exit::Succeeded);
@@ -141,7 +188,7 @@ pub async fn executors(client: &Client, command: Executors, output: Output) -> R
         vec![
             executor.executor_id.clone(),
             executor.hostname.clone(),
-            if executor.connected { "connected" } else { "away" }.to_owned(),
+            session(executor).to_owned(),
             executor.attempts.to_string(),
             format!("{}/{}", held.cpus_milli as f64 / 1e3, all.cpus_milli as f64 / 1e3),
             format!("{}/{}", show::bytes(held.mem_bytes), show::bytes(all.mem_bytes)),

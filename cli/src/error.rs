@@ -64,6 +64,9 @@ fn refused(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
                 write!(f, "\n  {}: {}", violation.field, violation.description)?;
             }
         }
+        _ if status.code() == Code::Unimplemented => {
+            write!(f, "the replica does not know this call: its program is older than this one")?;
+        }
         _ => write!(f, "{}", status.message())?,
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {

@@ -8,6 +8,7 @@ mod dev;
 mod error;
 mod json;
 mod logs;
+mod program;
 mod runs;
 mod show;
 mod submit;

@@ -13,23 +13,31 @@ use crate::{Exit, Result, json, show, watch};
 /// Carries out the command.
 pub async fn run(client: &Client, command: Runs, output: Output) -> Result {
     match command {
-        Runs::List { workflow, status, labels, limit, page_token } => {
+        Runs::List { workflow, status, labels, limit, page_token, stale: allow_stale } => {
             let statuses = statuses(&status, show::parse_run_status)?.into_iter().map(|s| s as i32).collect();
             let labels = pairs(&labels)?;
-            let page_size = limit;
-            let request =
-                ListRunsRequest { workflow, statuses, labels, page_size, page_token, ..Default::default() };
+            let request = ListRunsRequest {
+                workflow,
+                statuses,
+                labels,
+                page_size: limit,
+                page_token,
+                allow_stale,
+                ..Default::default()
+            };
             list(client, request, output).await
         }
-        Runs::Get { run } => {
-            print(&get(client, &run).await?, output);
+        Runs::Get { run, stale } => {
+            let answer = ask(client, &run, stale).await?;
+            mark(answer.stale);
+            print(&answer.run.unwrap_or_default(), output);
             Ok(Exit::Succeeded)
         }
-        Runs::Nodes { run: run_id, status, prefix: path_prefix, limit: page_size, page_token } => {
+        Runs::Nodes { run: run_id, status, prefix: path_prefix, limit: page_size, page_token, stale } => {
             let statuses =
                 statuses(&status, show::parse_node_status)?.into_iter().map(|s| s as i32).collect();
             let request =
-                ListNodesRequest { run_id, statuses, path_prefix, page_size, page_token, allow_stale: false };
+                ListNodesRequest { run_id, statuses, path_prefix, page_size, page_token, allow_stale: stale };
             nodes(client, request, output).await
         }
         Runs::Watch { run } => watch::follow(client, &run, output).await,
@@ -83,13 +91,19 @@ async fn steer(client: &Client, command: Runs, output: Output) -> Result {
     Ok(Exit::Succeeded)
 }
 
-/// The run of this id.
-pub async fn get(client: &Client, run_id: &str) -> Result<Run> {
+async fn ask(client: &Client, run_id: &str, allow_stale: bool) -> Result<GetRunResponse> {
     let call = |channel| {
-        let request = GetRunRequest { run_id: run_id.to_owned(), allow_stale: false };
+        let request = GetRunRequest { run_id: run_id.to_owned(), allow_stale };
         async move { client::runs(channel).get_run(request).await }
     };
-    Ok(client.call(call).await?.run.unwrap_or_default())
+    client.call(call).await
+}
+
+/// On standard error, so that it is seen whatever form the answer has.
+fn mark(stale: bool) {
+    if stale {
+        eprintln!("stale: as one replica knows it, without asking the leader");
+    }
 }
 
 async fn list(client: &Client, request: ListRunsRequest, output: Output) -> Result {
@@ -98,9 +112,10 @@ async fn list(client: &Client, request: ListRunsRequest, output: Output) -> Resu
         async move { client::runs(channel).list_runs(request).await }
     };
     let page = client.call(call).await?;
+    mark(page.stale);
     if output == Output::Json {
         let runs: Vec<_> = page.runs.iter().map(json::run).collect();
-        json::print(&json!({ "runs": runs, "next_page_token": page.next_page_token }));
+        json::print(&json!({ "runs": runs, "next_page_token": page.next_page_token, "stale": page.stale }));
         return Ok(Exit::Succeeded);
     }
     let row = |run: &Run| {
@@ -127,9 +142,10 @@ async fn nodes(client: &Client, request: ListNodesRequest, output: Output) -> Re
         async move { client::runs(channel).list_nodes(request).await }
     };
     let page = client.call(call).await?;
+    mark(page.stale);
     if output == Output::Json {
         let nodes: Vec<_> = page.nodes.iter().map(json::node).collect();
-        json::print(&json!({ "nodes": nodes, "next_page_token": page.next_page_token }));
+        json::print(&json!({ "nodes": nodes, "next_page_token": page.next_page_token, "stale": page.stale }));
         return Ok(Exit::Succeeded);
     }
     let row = |node: &Node| {

@@ -18,7 +18,7 @@ pub struct Envelope {
     #[prost(uint64, tag = "2")]
     pub now_ms: u64,
     /// The command.
-    #[prost(oneof = "Command", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "Command", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     pub command: Option<Command>,
 }
 
@@ -80,6 +80,12 @@ pub enum Command {
     /// An attempt is gone, or could not be launched.
     #[prost(message, tag = "18")]
     AttemptLost(AttemptLost),
+    /// All replicas understand a newer format.
+    #[prost(message, tag = "19")]
+    Raise(Raise),
+    /// Place nothing more on an agent, or do so again.
+    #[prost(message, tag = "20")]
+    Drain(Drain),
 }
 
 /// See [`Command::Lead`].
@@ -301,6 +307,25 @@ pub struct AttemptLost {
     pub failure: Failure,
 }
 
+/// See [`Command::Raise`].
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Raise {
+    /// The format that all replicas understand.
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+}
+
+/// See [`Command::Drain`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Drain {
+    /// The agent.
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    /// Whether to place nothing more on it.
+    #[prost(bool, tag = "2")]
+    pub draining: bool,
+}
+
 macro_rules! into_command {
     ($($type:ty => $variant:ident),* $(,)?) => {
         $(impl From<$type> for Command {
@@ -314,5 +339,5 @@ macro_rules! into_command {
 into_command! {
     Lead => Lead, Register => Register, Start => Start, Evaluated => Evaluated, Continue => Continue, Place => Place,
     Report => Report, Fire => Fire, Cancel => Cancel, Signal => Signal, Agent => AgentUp, AgentLost => AgentLost,
-    AttemptLost => AttemptLost,
+    AttemptLost => AttemptLost, Raise => Raise, Drain => Drain,
 }

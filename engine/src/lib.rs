@@ -10,6 +10,7 @@ pub mod archive;
 pub mod command;
 pub mod effect;
 mod flow;
+pub mod format;
 pub mod ids;
 mod index;
 pub mod invariant;
@@ -22,7 +23,7 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 
-pub use apply::{Applied, apply, apply_bytes};
+pub use apply::{Applied, apply, apply_bytes, apply_bytes_up_to};
 pub use effect::Effect;
 pub use recover::recover;
 pub use state::State;

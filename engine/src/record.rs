@@ -453,4 +453,7 @@ pub struct Agent {
     /// When it was lost or came up.
     #[prost(uint64, tag = "8")]
     pub since_ms: u64,
+    /// Nothing more is placed on it.
+    #[prost(bool, tag = "9")]
+    pub draining: bool,
 }

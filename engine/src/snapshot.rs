@@ -57,6 +57,9 @@ struct Header {
     now_ms: u64,
     #[prost(message, required, tag = "4")]
     counters: Counters,
+    /// The state's own format, see [`crate::format`].
+    #[prost(uint32, tag = "5")]
+    raised: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -96,8 +99,9 @@ struct SignalRecord {
 /// # Errors
 /// What the writer says.
 pub fn write(state: &State, out: &mut dyn Write) -> io::Result<()> {
-    let State { term, now_ms, counters, .. } = state;
-    put(out, Item::Header(Header { format: FORMAT, term: *term, now_ms: *now_ms, counters: *counters }))?;
+    let State { term, now_ms, counters, raised, .. } = state;
+    let (term, now_ms, counters, raised) = (*term, *now_ms, *counters, *raised);
+    put(out, Item::Header(Header { format: FORMAT, term, now_ms, counters, raised }))?;
     for (hash, registered) in &state.definitions {
         put(out, Item::Definition(DefinitionRecord { hash: hash.clone(), json: registered.json.clone() }))?;
     }
@@ -166,10 +170,17 @@ fn restore(state: &mut State, item: Item) -> io::Result<()> {
             let message = format!("format {}; this version reads up to {FORMAT}: upgrade it", header.format);
             return Err(damaged(&message));
         }
+        Item::Header(header) if header.raised > crate::format::NEWEST => {
+            let newest = crate::format::NEWEST;
+            let message =
+                format!("it needs format {}; this version understands {newest}: upgrade it", header.raised);
+            return Err(damaged(&message));
+        }
         Item::Header(header) => {
             state.term = header.term;
             state.now_ms = header.now_ms;
             state.counters = header.counters;
+            state.raised = header.raised;
         }
         Item::Definition(record) => {
             let definition: Definition =

@@ -17,6 +17,8 @@ pub struct State {
     pub term: u64,
     /// The state's clock: the latest time a command carried, Unix milliseconds.
     pub now_ms: u64,
+    /// The format that all replicas understand, as far as one beyond the first was ever needed.
+    pub raised: u32,
     /// Counters for numbers given out.
     pub counters: Counters,
     /// Versions of each workflow, oldest first.
@@ -109,6 +111,11 @@ pub struct Index {
 }
 
 impl State {
+    /// The format that all replicas understand.
+    pub fn format(&self) -> u32 {
+        self.raised.max(crate::format::FIRST)
+    }
+
     /// The run of this id in the working state.
     pub fn run(&self, run_id: &str) -> Option<&Arc<Run>> {
         self.runs.get(self.run_ids.get(run_id)?)

@@ -11,7 +11,7 @@ use meson_engine::ids::{AttemptId, Evaluation};
 use meson_engine::plan::PlanWork;
 use meson_engine::record::{Agent, Amounts, Failure};
 use meson_engine::status::{FailureClass, NodeStatus, RunStatus};
-use meson_engine::{State, apply, apply_bytes, invariant, snapshot};
+use meson_engine::{State, apply, apply_bytes, format, invariant, snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -67,6 +67,8 @@ enum Act {
     Signal,
     AgentLost(usize),
     AgentUp(usize),
+    Raise,
+    Drain(usize, bool),
     Again(usize),
     StaleTerm(usize),
 }
@@ -86,6 +88,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Signal),
         1 => pick().prop_map(Act::AgentLost),
         1 => pick().prop_map(Act::AgentUp),
+        1 => Just(Act::Raise),
+        1 => (pick(), any::<bool>()).prop_map(|(at, draining)| Act::Drain(at, draining)),
         3 => pick().prop_map(Act::Again),
         1 => pick().prop_map(Act::StaleTerm),
     ]
@@ -175,6 +179,13 @@ impl World {
                 self.propose(AgentLost { agent_id, message: "gone".into() }.into());
             }
             Act::AgentUp(at) => self.propose(agent_up(AGENTS[at % AGENTS.len()])),
+            Act::Raise => self.propose(Raise { format: format::NEWEST }.into()),
+            Act::Drain(at, draining) => {
+                let agent_id = AGENTS[at % AGENTS.len()].to_owned();
+                self.propose(Drain { agent_id: agent_id.clone(), draining }.into());
+                let drained = draining && self.state.format() >= format::NEWEST;
+                assert!(!drained || self.state.agents[&agent_id].draining);
+            }
             Act::Again(at) => {
                 if let Some(envelope) = pick(self.log.clone().iter(), at) {
                     self.feed(envelope.clone());
@@ -200,6 +211,9 @@ impl World {
     /// Lets everything succeed until the run has ended.
     fn finish(&mut self) {
         AGENTS.iter().for_each(|agent| self.propose(agent_up(agent)));
+        for agent in AGENTS {
+            self.propose(Drain { agent_id: agent.into(), draining: false }.into());
+        }
         self.propose(Command::Resume(RunId { run_id: RUN.into() }));
         for _ in 0..20_000 {
             let state = self.state.clone();

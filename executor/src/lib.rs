@@ -19,6 +19,7 @@ pub mod lease;
 pub mod logs;
 pub mod outbox;
 pub mod runners;
+mod sabotage;
 pub mod session;
 pub mod task;
 pub mod telemetry;

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use crate::config::Config;
 use crate::error::ProposeError;
 use crate::role::{Role, RoleKind};
+use crate::space::{Shortage, Space};
 use crate::types::{Batch, Raft, TypeConfig, Written};
 
 type Reply = Result<Vec<Bytes>, ProposeError>;
@@ -25,7 +26,19 @@ pub struct Proposals {
     /// One permit per command that waits or is under way: this, and not the channel, bounds the queue.
     places: Arc<Semaphore>,
     role: watch::Receiver<Role>,
+    /// How many ask for proposals to be held back.
+    holds: watch::Sender<usize>,
+    space: Space,
     limits: Limits,
+}
+
+/// Proposals wait while this lives.
+pub struct Hold(watch::Sender<usize>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.send_modify(|holds| *holds -= 1);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +64,7 @@ impl Proposals {
         config: &Config,
         raft: Raft,
         role: watch::Receiver<Role>,
+        space: Space,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
@@ -65,11 +79,17 @@ impl Proposals {
         let batcher = Batcher { items, carried: None, slots, raft, role: role.clone(), limits };
         tokio::spawn(batcher.run(stop));
         let places = Arc::new(Semaphore::new(config.queue_commands_max));
-        Self { queue, places, role, limits }
+        Self { queue, places, role, space, holds: watch::Sender::new(0), limits }
+    }
+
+    /// Holds new proposals back, so that another replica can take over with all entries.
+    pub fn hold(&self) -> Hold {
+        self.holds.send_modify(|holds| *holds += 1);
+        Hold(self.holds.clone())
     }
 
     /// Has commands written next to each other, and gives their outcomes.
-    pub async fn propose(&self, commands: Vec<Bytes>) -> Reply {
+    pub async fn propose(&self, commands: Vec<Bytes>, urgent: bool) -> Reply {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -79,11 +99,18 @@ impl Proposals {
         if size > max {
             return Err(ProposeError::TooLarge { size, max });
         }
+        let free = self.holds.subscribe();
+        if tokio::time::timeout(self.limits.timeout, wait_for_none(free)).await.is_err() {
+            return Err(ProposeError::QueueFull);
+        }
         {
             let role = self.role.borrow();
             if role.kind != RoleKind::Leader {
                 return Err(ProposeError::NotLeader { leader: role.leader.clone() });
             }
+        }
+        if let Some(Shortage { path, free, needed }) = self.space.shortage(urgent) {
+            return Err(ProposeError::DiskFull { path, free, needed });
         }
         // More commands than the queue has places may still go together when it is empty.
         let places = u32::try_from(commands.len().min(self.limits.queue)).unwrap_or(u32::MAX);
@@ -97,6 +124,11 @@ impl Proposals {
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
         }
     }
+}
+
+async fn wait_for_none(mut holds: watch::Receiver<usize>) {
+    // The sender lives as long as whoever asks.
+    let _ = holds.wait_for(|holds| *holds == 0).await;
 }
 
 /// The task.
@@ -174,12 +206,6 @@ impl Batcher {
             answer_all(items, &Err(ProposeError::Stopped));
             return;
         };
-        #[cfg(feature = "sim")]
-        if crate::sim::is_planted(crate::sim::Bug::AckBeforeCommit) {
-            let count = items.iter().map(|item| item.commands.len()).sum();
-            answer_all(items, &Ok(vec![Bytes::new(); count]));
-            return;
-        }
         let (role, limits) = (self.role.clone(), self.limits);
         tokio::spawn(async move {
             let answer = outcome(answer, &written, role, term, limits).await;

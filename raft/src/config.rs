@@ -22,6 +22,9 @@ pub struct Config {
     pub election_max_ms: u64,
     /// Build a snapshot after so many entries since the last one.
     pub snapshot_every_entries: u64,
+    /// Build a snapshot as well when the entries since the last one have so many bytes; nor do those that are kept
+    /// for followers have more.
+    pub snapshot_every_bytes: u64,
     /// Keep so many entries behind a snapshot for followers that lag a little.
     pub keep_entries_after_snapshot: u64,
     /// How many commands may share one entry.
@@ -37,6 +40,14 @@ pub struct Config {
     pub propose_timeout_ms: u64,
     /// Memory for cached pages of the store.
     pub cache_bytes: u64,
+    /// Take no part in the group until [`crate::Replica::found`] has made sure that this replica may: one that lost its
+    /// files must not vote again under its old number.
+    pub hold_until_founded: bool,
+    /// The newest format of commands and states that this program understands; other replicas ask for it.
+    pub format_level: u32,
+    /// When less than this is free on the disk, beside room for a snapshot, a leader refuses new commands with
+    /// `DiskFull` until there is more again; zero refuses none.
+    pub disk_reserve_bytes: u64,
 }
 
 impl Config {
@@ -50,6 +61,7 @@ impl Config {
             election_min_ms: 400,
             election_max_ms: 800,
             snapshot_every_entries: 10_000,
+            snapshot_every_bytes: 256 << 20,
             keep_entries_after_snapshot: 2_000,
             batch_commands_max: 256,
             batch_bytes_max: 1 << 20,
@@ -57,6 +69,9 @@ impl Config {
             queue_commands_max: 16_384,
             propose_timeout_ms: 10_000,
             cache_bytes: 64 << 20,
+            hold_until_founded: false,
+            format_level: 0,
+            disk_reserve_bytes: 256 << 20,
         }
     }
 

@@ -1,20 +1,41 @@
 //! The errors of this crate: of opening, proposing, reading and changing members, and of the files beneath.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::Member;
+
+/// What to do about damage.
+pub(crate) const REMEDY: &str = "this replica must not serve: keep its directory aside, and rebuild the replica from its \
+     peers (docs/operations.md, \"A damaged replica\")";
 
 /// What can go wrong with the files of a replica.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Stored bytes are not what was written.
-    #[error("corrupt data at {place}: {reason}")]
+    #[error("corrupt data at {place}: {reason}; {REMEDY}")]
     Corrupt {
         /// Which file, tree and key.
         place: String,
         /// What does not fit.
         reason: String,
+    },
+    /// Another process has the store open.
+    #[error(
+        "{} is in use by process{holder}: one process at a time may have a data directory; stop that one, or give \
+         this one a directory of its own", .directory.display()
+    )]
+    Locked {
+        /// The store's directory.
+        directory: PathBuf,
+        /// The other process's number after a space, if it could be read.
+        holder: String,
+    },
+    /// The disk has no room for a write, and the replica was told to close meanwhile.
+    #[error("no space for a write of the log in {}; make room on that disk, and start again", .directory.display())]
+    NoSpace {
+        /// The store's directory.
+        directory: PathBuf,
     },
     /// The operating system refused.
     #[error("{place}: {source}")]
@@ -43,6 +64,17 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn corrupt(place: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Corrupt { place: place.into(), reason: reason.into() }
+    }
+
+    /// Names the store's file as well, where damage was only told as a part of it.
+    pub(crate) fn within(self, file: &Path) -> Self {
+        let data_dir = file.parent().and_then(Path::parent).unwrap_or(file).to_string_lossy();
+        match self {
+            Self::Corrupt { place, reason } if data_dir.is_empty() || !place.starts_with(&*data_dir) => {
+                Self::Corrupt { place: format!("{}, {place}", file.display()), reason }
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn io(place: impl Into<String>, source: io::Error) -> Self {
@@ -100,6 +132,16 @@ pub enum ProposeError {
     /// Too many commands wait; the command was not written.
     #[error("too many commands are waiting")]
     QueueFull,
+    /// The leader's disk has too little room; the command was not written. Others are taken again once there is more.
+    #[error("{} has {free} bytes free and needs {needed}: new commands wait until there is more room", .path.display())]
+    DiskFull {
+        /// A directory on that disk.
+        path: PathBuf,
+        /// Bytes free.
+        free: u64,
+        /// Bytes that have to be free.
+        needed: u64,
+    },
     /// The command, or the commands that were to stay together, exceed what fits into an entry.
     #[error("{size} bytes of commands exceed the maximum of {max}")]
     TooLarge {
@@ -145,6 +187,19 @@ pub enum AdminError {
     /// The request does not fit the group as it is.
     #[error("refused: {0}")]
     Refused(String),
+    /// This replica has no log, but another one counts it among the voters: its files are lost, and with them its votes
+    /// and what it had acknowledged. Taking part again could undo what a majority had acknowledged.
+    #[error(
+        "replica {node_id} is a voter of this group, as {witness} says, but its data directory is empty: a replica that \
+         lost its files never comes back under its old number. Give it a new one, and replace the old one by it \
+         (`mesonctl cluster replace`); or restore all replicas from a backup"
+    )]
+    Forgotten {
+        /// This replica.
+        node_id: u64,
+        /// Where the one listens that knows it.
+        witness: String,
+    },
     /// Not done within the deadline; it may still happen.
     #[error("the outcome is unknown")]
     Unknown,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use meson_proto::raft::v1::raft_service_client::RaftServiceClient;
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotResponse, RequestVoteRequest,
-    RequestVoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotResponse,
+    RequestVoteRequest, RequestVoteResponse, TakeOverRequest, TakeOverResponse,
 };
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -97,6 +97,26 @@ impl Transport for Grpc {
     ) -> Result<InstallSnapshotResponse, Status> {
         let mut client = self.client(peer, |channels| &channels.snapshots)?;
         client.install_snapshot(request(messages, deadline)).await.map(tonic::Response::into_inner)
+    }
+
+    async fn inquire(
+        &self,
+        peer: &Member,
+        message: InquireRequest,
+        deadline: Duration,
+    ) -> Result<InquireResponse, Status> {
+        let mut client = self.client(peer, |channels| &channels.calls)?;
+        client.inquire(request(message, deadline)).await.map(tonic::Response::into_inner)
+    }
+
+    async fn take_over(
+        &self,
+        peer: &Member,
+        message: TakeOverRequest,
+        deadline: Duration,
+    ) -> Result<TakeOverResponse, Status> {
+        let mut client = self.client(peer, |channels| &channels.calls)?;
+        client.take_over(request(message, deadline)).await.map(tonic::Response::into_inner)
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{BoxStream, Stream, StreamExt as _};
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    RequestVoteRequest, RequestVoteResponse, SnapshotHeader,
+    AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotRequest,
+    InstallSnapshotResponse, RequestVoteRequest, RequestVoteResponse, SnapshotHeader, TakeOverRequest,
+    TakeOverResponse,
 };
 use openraft::AnyError;
 use openraft::error::{
@@ -32,6 +33,8 @@ use crate::types::{Snapshot, TypeConfig, Vote};
 const CHUNK_BYTES: usize = 512 << 10;
 /// A snapshot may take this long, and a second more for every MiB.
 const SNAPSHOT_SECONDS: u64 = 60;
+/// Calls about members rather than entries are answered within this.
+const ADMIN_DEADLINE: Duration = Duration::from_secs(1);
 
 type CallError = RPCError<u64, Member, RaftError<u64>>;
 
@@ -59,6 +62,20 @@ pub trait Transport: Send + Sync + 'static {
         messages: Messages,
         deadline: Duration,
     ) -> Result<InstallSnapshotResponse, Status>;
+    /// One call of this name.
+    async fn inquire(
+        &self,
+        peer: &Member,
+        message: InquireRequest,
+        deadline: Duration,
+    ) -> Result<InquireResponse, Status>;
+    /// One call of this name.
+    async fn take_over(
+        &self,
+        peer: &Member,
+        message: TakeOverRequest,
+        deadline: Duration,
+    ) -> Result<TakeOverResponse, Status>;
 }
 
 /// A snapshot on its way: the header, then the bytes in chunks. A type with a name, as the compiler cannot prove what
@@ -97,15 +114,49 @@ impl Network {
         };
         Self { inner: Arc::new(inner) }
     }
+
+    fn peer(&self, target: u64, node: &Member) -> Peer {
+        // The name in the membership counts, whatever the record says of itself.
+        let member = Member { node_id: target, ..node.clone() };
+        Peer { member, inner: self.inner.clone() }
+    }
+
+    /// Asks another replica what it is.
+    pub async fn inquire(
+        &self,
+        member: &Member,
+        asker: u64,
+        founding: bool,
+    ) -> Result<InquireResponse, Status> {
+        let message = InquireRequest { group_id: self.inner.group_id, node_id: asker, founding };
+        let answer = self.inner.transport.inquire(member, message, ADMIN_DEADLINE).await?;
+        if answer.node_id != member.node_id {
+            let text =
+                format!("{} is replica {}, not {}", member.raft_address, answer.node_id, member.node_id);
+            return Err(Status::failed_precondition(text));
+        }
+        Ok(answer)
+    }
+
+    /// Has a follower stand for election.
+    pub async fn hand_over(
+        &self,
+        member: &Member,
+        leader: u64,
+        term: u64,
+        last_log_index: u64,
+    ) -> Result<(), Status> {
+        let group_id = self.inner.group_id;
+        let message = TakeOverRequest { group_id, target: member.node_id, leader, term, last_log_index };
+        self.inner.transport.take_over(member, message, ADMIN_DEADLINE).await.map(drop)
+    }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> Peer {
-        // The name in the membership counts, whatever the record says of itself.
-        let member = Member { node_id: target, ..node.clone() };
-        Peer { member, inner: self.inner.clone() }
+        self.peer(target, node)
     }
 }
 

@@ -1,13 +1,12 @@
 //! A replica: opens the files, starts the tasks, and is the handle on all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
-use openraft::error::{ClientWriteError, Fatal, InitializeError, RaftError};
+use openraft::error::{Fatal, InitializeError, RaftError};
 use openraft::{LogIdOptionExt, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -15,28 +14,25 @@ use tokio::time::Instant;
 use crate::acks::Acks;
 use crate::archive::Archive;
 use crate::batcher::Proposals;
+use crate::compaction;
 use crate::config::{Config, Member};
-use crate::disk::{Disk, Op, Tree};
+use crate::disk::Disk;
+use crate::elections::Elections;
 use crate::error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
+use crate::files;
+use crate::founding::Founding;
 use crate::grpc::Grpc;
 use crate::log_store::LogStore;
-use crate::machine::Machine;
 use crate::network::{Network, Transport};
 use crate::reads::Reads;
-use crate::role::{Role, RoleKind, publish};
+use crate::role::{Role, publish};
+use crate::sabotage;
 use crate::service::Service;
 use crate::snapshot::Snapshots;
+use crate::space::Space;
 use crate::state_machine::StateMachine;
 use crate::status::{Status, status_of};
 use crate::types::Raft;
-
-const IDENTITY: &[u8] = b"identity";
-/// Membership changes are answered within this.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(30);
-/// A snapshot that was asked for is waited for this long.
-const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(600);
-/// A snapshot is asked for again when nothing was heard for this long: one already under way may stop short.
-const SNAPSHOT_RETRY: Duration = Duration::from_millis(500);
 
 /// One member of a group; clones are handles on the same one. [`Replica::shutdown`] ends it.
 #[derive(Clone)]
@@ -51,24 +47,19 @@ struct Inner {
     log: LogStore,
     snapshots: Snapshots,
     acks: Acks,
+    network: Network,
+    founding: Arc<Founding>,
     proposals: Proposals,
+    space: Space,
     reads: Reads,
     role: watch::Receiver<Role>,
     stop: watch::Sender<bool>,
 }
 
-/// What opening the files gives.
-struct Opened {
-    disk: Disk,
-    log: LogStore,
-    snapshots: Snapshots,
-    machine: Machine,
-}
-
 impl Replica {
     /// Opens the files, restores the state machine from snapshot and log, and takes part in the group.
     pub async fn open(config: Config, state_machine: impl StateMachine) -> Result<Replica, OpenError> {
-        let (directory, cache_bytes) = (config.data_dir.join("store"), config.cache_bytes);
+        let (directory, cache_bytes) = (files::store(&config), config.cache_bytes);
         let transport = Arc::new(Grpc::new(&config));
         let disk = move || Disk::open(&directory, cache_bytes);
         Self::open_with(config, state_machine, disk, transport).await
@@ -94,13 +85,13 @@ impl Replica {
         transport: Arc<dyn Transport>,
     ) -> Result<Replica, OpenError> {
         let library_config = library_config(&config)?;
-        let files = config.clone();
-        let opening = crate::blocking(move || open_files(disk()?, &files, state_machine));
+        let paths = config.clone();
+        let opening = crate::blocking(move || files::open(disk, &paths, state_machine));
         let opened = opening.await.map_err(|error| OpenError::Consensus(error.to_string()))??;
         let acks = Acks::default();
         let network = Network::new(&config, acks.clone(), transport);
-        let started =
-            Raft::new(config.node_id, Arc::new(library_config), network, opened.log.clone(), opened.machine);
+        let (library_config, log) = (Arc::new(library_config), opened.log.clone());
+        let started = Raft::new(config.node_id, library_config, network.clone(), log, opened.machine);
         let raft = match started.await {
             Ok(raft) => raft,
             Err(error) => {
@@ -110,14 +101,28 @@ impl Replica {
         };
         let (stop, stopping) = watch::channel(false);
         let role = publish(&raft);
+        let space = Space::new(
+            config.data_dir.clone(),
+            config.disk_reserve_bytes,
+            opened.disk.clone(),
+            opened.snapshots.clone(),
+        );
+        let compacting =
+            compaction::run(raft.clone(), opened.log.clone(), config.snapshot_every_bytes, stopping.clone());
+        tokio::spawn(compacting);
+        let elections = Elections::new(&config, raft.clone(), opened.log.pace(), space.clone());
+        tokio::spawn(elections.run(stopping.clone()));
         let inner = Inner {
-            proposals: Proposals::start(&config, raft.clone(), role.clone(), stopping.clone()),
+            proposals: Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone()),
+            space,
             reads: Reads::start(&config, raft.clone(), stopping),
             raft,
             disk: opened.disk,
             log: opened.log,
             snapshots: opened.snapshots,
             acks,
+            network,
+            founding: Arc::new(Founding::new(config.hold_until_founded)),
             role,
             stop,
             config,
@@ -149,17 +154,26 @@ impl Replica {
 
     /// Has commands committed next to each other in one entry, and gives their outcomes.
     pub async fn propose_all(&self, commands: Vec<Bytes>) -> Result<Vec<Bytes>, ProposeError> {
+        self.propose_within(commands, false).await
+    }
+
+    /// As [`Replica::propose_all`], for commands that bring to an end what was accepted before: while the disk is
+    /// nearly full these are still taken when new ones are refused, as long as half of the reserve is left.
+    pub async fn propose_urgent(&self, commands: Vec<Bytes>) -> Result<Vec<Bytes>, ProposeError> {
+        self.propose_within(commands, true).await
+    }
+
+    async fn propose_within(&self, commands: Vec<Bytes>, urgent: bool) -> Result<Vec<Bytes>, ProposeError> {
         if *self.inner.stop.borrow() {
             return Err(ProposeError::Stopped);
         }
-        self.inner.proposals.propose(commands).await
+        self.inner.proposals.propose(commands, urgent).await
     }
 
     /// Returns once this replica is known to have led after the call, with all applied that was committed then:
     /// what is read from the state afterwards is current.
     pub async fn read_barrier(&self) -> Result<(), ReadError> {
-        #[cfg(feature = "sim")]
-        if crate::sim::is_planted(crate::sim::Bug::ReadWithoutBarrier) {
+        if sabotage::without("read-barrier") {
             return Ok(());
         }
         self.inner.reads.barrier().await
@@ -189,6 +203,12 @@ impl Replica {
         self.inner.acks.quorum_at(metrics.vote, self.inner.config.node_id, voters, now)
     }
 
+    /// When a majority of these voters last confirmed this replica as leader, if it leads.
+    pub(crate) fn confirmed_by(&self, voters: &BTreeSet<u64>, now: Instant) -> Option<Instant> {
+        let vote = self.inner.raft.server_metrics().borrow().vote;
+        self.inner.acks.quorum_at(vote, self.inner.config.node_id, std::slice::from_ref(voters), now)
+    }
+
     /// Waits until this replica takes part no more: with the reason if it failed. What failed once is not trusted
     /// again; the process should end, and the replica be opened anew.
     pub async fn stopped(&self) -> Option<String> {
@@ -207,6 +227,8 @@ impl Replica {
         let mut status = status_of(&self.inner.raft.metrics().borrow());
         status.committed_index = status.committed_index.max(self.inner.log.committed().index());
         status.disk_bytes = self.inner.disk.size_bytes() + self.inner.snapshots.size_bytes();
+        status.disk_free_bytes = self.inner.space.free_bytes();
+        status.disk_low = self.inner.space.shortage(false).is_some();
         status
     }
 
@@ -217,44 +239,48 @@ impl Replica {
         metrics.membership_config.membership().nodes().map(|(_, member)| member.clone()).collect()
     }
 
-    /// Adds a member that follows without a vote, or changes a member's addresses.
-    pub async fn add_learner(&self, member: Member) -> Result<(), AdminError> {
-        self.must_lead()?;
-        let adding = self.inner.raft.add_learner(member.node_id, member, false);
-        changed(tokio::time::timeout(CHANGE_DEADLINE, adding).await)
+    /// This replica's number.
+    pub fn node_id(&self) -> u64 {
+        self.inner.config.node_id
     }
 
-    /// Makes exactly these members voters; who voted before and does not any more stays as a learner.
-    pub async fn change_voters(&self, ids: BTreeSet<u64>) -> Result<(), AdminError> {
-        self.must_lead()?;
-        let changing = self.inner.raft.change_membership(ids, true);
-        changed(tokio::time::timeout(CHANGE_DEADLINE, changing).await)
+    /// The newest format of commands and states that this program understands.
+    pub fn format_level(&self) -> u32 {
+        self.inner.config.format_level
     }
 
-    /// The library would first look whether the change fits, which a follower may not know.
-    fn must_lead(&self) -> Result<(), AdminError> {
-        let role = self.inner.role.borrow();
-        match role.kind {
-            RoleKind::Leader => Ok(()),
-            RoleKind::Follower | RoleKind::Candidate | RoleKind::Learner => {
-                Err(AdminError::NotLeader { leader: role.leader.clone() })
-            }
-        }
+    /// A voter that was not heard for this long counts as away.
+    pub(crate) fn contact_max(&self) -> Duration {
+        2 * self.lease()
     }
 
-    /// Builds a snapshot of at least what is applied now, and waits for it.
-    pub async fn snapshot_now(&self) -> Result<(), AdminError> {
-        let wanted = self.inner.raft.metrics().borrow().last_applied;
-        let building = async {
-            loop {
-                self.inner.raft.trigger().snapshot().await.map_err(|_| AdminError::Stopped)?;
-                let waiting = self.inner.raft.wait(Some(SNAPSHOT_RETRY));
-                if waiting.metrics(|metrics| metrics.snapshot >= wanted, "snapshot").await.is_ok() {
-                    return Ok(());
-                }
-            }
-        };
-        tokio::time::timeout(SNAPSHOT_DEADLINE, building).await.unwrap_or(Err(AdminError::Unknown))
+    /// For so long after an election, or a word of the leader, a replica votes for nobody else.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(self.inner.config.election_max_ms)
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        &self.inner.space
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.inner.raft
+    }
+
+    pub(crate) fn snapshots(&self) -> &Snapshots {
+        &self.inner.snapshots
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.inner.network
+    }
+
+    pub(crate) fn founding(&self) -> &Founding {
+        &self.inner.founding
+    }
+
+    pub(crate) fn proposals(&self) -> &Proposals {
+        &self.inner.proposals
     }
 
     /// The archive of this replica.
@@ -279,6 +305,8 @@ impl Replica {
     /// Stops taking part, makes everything durable and closes the files. May be called more than once.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
+        // The consensus task may be waiting for a write that waits for room.
+        self.inner.disk.stop_waiting();
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(%error, "the consensus task did not end well");
         }
@@ -291,8 +319,13 @@ impl Inner {
         Service {
             group_id: self.config.group_id,
             node_id: self.config.node_id,
+            format_level: self.config.format_level,
+            founding: self.founding.clone(),
             raft: self.raft.clone(),
             snapshots: self.snapshots.clone(),
+            space: self.space.clone(),
+            disk: self.disk.clone(),
+            low_pause: Duration::from_millis(self.config.heartbeat_ms / 2),
         }
     }
 }
@@ -303,25 +336,9 @@ async fn close(disk: Disk) {
     }
 }
 
-type ChangeResult<T> = Result<T, RaftError<u64, ClientWriteError<u64, Member>>>;
-
-fn changed<T>(result: Result<ChangeResult<T>, tokio::time::error::Elapsed>) -> Result<(), AdminError> {
-    match result {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-            Err(AdminError::NotLeader { leader: forward.leader_node })
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
-            Err(AdminError::Refused(error.to_string()))
-        }
-        Ok(Err(RaftError::Fatal(_))) => Err(AdminError::Stopped),
-        Err(_) => Err(AdminError::Unknown),
-    }
-}
-
 fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
     let positive = [config.batch_commands_max, config.batches_in_flight_max, config.queue_commands_max];
-    if positive.contains(&0) || config.batch_bytes_max == 0 {
+    if positive.contains(&0) || config.batch_bytes_max == 0 || config.snapshot_every_bytes == 0 {
         return Err(OpenError::Config("limits must be positive".into()));
     }
     let library = openraft::Config {
@@ -334,41 +351,4 @@ fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
         ..openraft::Config::default()
     };
     library.validate().map_err(|error| OpenError::Config(error.to_string()))
-}
-
-/// Blocks.
-fn open_files(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
-    let opened = open_in(disk.clone(), config, state_machine);
-    if opened.is_err() {
-        // Whoever tries again finds the store unlocked.
-        disk.close();
-    }
-    opened
-}
-
-fn open_in(disk: Disk, config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
-    check_identity(&disk, config, &config.data_dir)?;
-    let snapshots = Snapshots::open(&config.data_dir.join("snapshots"), config.group_id)?;
-    let log = LogStore::open(disk.clone(), config.node_id, config.batch_bytes_max * 2)?;
-    let machine = Machine::open(state_machine, disk.clone(), snapshots.clone())?;
-    Ok(Opened { disk, log, snapshots, machine })
-}
-
-/// Two replicas that swap their directories would vote twice in a term.
-fn check_identity(disk: &Disk, config: &Config, dir: &Path) -> Result<(), OpenError> {
-    let mine = [config.group_id.to_be_bytes(), config.node_id.to_be_bytes()].concat();
-    let Some(found) = disk.get(Tree::Meta, IDENTITY)? else {
-        disk.write(vec![Op::Put(Tree::Meta, IDENTITY.to_vec(), mine.into())], true).wait_blocking()?;
-        return Ok(());
-    };
-    if found[..] == mine[..] {
-        return Ok(());
-    }
-    let part =
-        |range| found.get(range).and_then(|bytes: &[u8]| bytes.try_into().ok()).map(u64::from_be_bytes);
-    let (Some(found_group), Some(found_node)) = (part(0..8), part(8..16)) else {
-        return Err(StoreError::corrupt("meta identity", "not two numbers").into());
-    };
-    let dir = dir.to_owned();
-    Err(OpenError::Identity { dir, found_group, found_node, group: config.group_id, node: config.node_id })
 }

@@ -1,21 +1,28 @@
 //! Answers the calls of other replicas. What is meant for another group or another replica is refused.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use meson_proto::raft::v1::raft_service_server::RaftService;
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    RequestVoteRequest, RequestVoteResponse, SnapshotHeader,
+    AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotRequest,
+    InstallSnapshotResponse, RequestVoteRequest, RequestVoteResponse, SnapshotHeader, TakeOverRequest,
+    TakeOverResponse,
 };
+use openraft::raft as library;
 use prost::Message;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::codec::{AppendAnswer, AppendCall, SnapshotCall, VoteAnswer, VoteCall, VoteMessage};
+use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::founding::Founding;
 use crate::snapshot::{SnapshotFile, Snapshots, remove};
+use crate::space::Space;
 use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
 
 /// Received chunks that may wait for the disk.
@@ -26,8 +33,14 @@ const CHUNKS_WAITING: usize = 4;
 pub struct Service {
     pub(crate) group_id: u64,
     pub(crate) node_id: u64,
+    pub(crate) format_level: u32,
+    pub(crate) founding: Arc<Founding>,
     pub(crate) raft: Raft,
     pub(crate) snapshots: Snapshots,
+    pub(crate) space: Space,
+    pub(crate) disk: Disk,
+    /// A leader whose entries are not taken is answered only after this, as it tries again at once.
+    pub(crate) low_pause: Duration,
 }
 
 impl Service {
@@ -40,6 +53,9 @@ impl Service {
     }
 
     fn check_target(&self, target: u64) -> Result<(), Status> {
+        if self.founding.is_held() {
+            return Err(Status::unavailable("this replica does not take part yet"));
+        }
         if target == self.node_id {
             return Ok(());
         }
@@ -85,8 +101,18 @@ impl RaftService for Service {
         self.check_group(request.group_id)?;
         let call = AppendCall::decode(request.payload).map_err(invalid)?;
         self.check_target(call.target)?;
-        let call = call.into_request().map_err(invalid)?;
-        let answer = self.raft.append_entries(call).await.map_err(stopped)?;
+        let mut call = call.into_request().map_err(invalid)?;
+        // Without room the write would wait, and this replica with it. As a heartbeat the call keeps it a follower;
+        // the answer says that it took none of the entries.
+        let (previous, refused) = (call.prev_log_id, !call.entries.is_empty() && self.disk.is_low());
+        if refused {
+            call.entries.clear();
+            tokio::time::sleep(self.low_pause).await;
+        }
+        let mut answer = self.raft.append_entries(call).await.map_err(stopped)?;
+        if refused && answer.is_success() {
+            answer = library::AppendEntriesResponse::PartialSuccess(previous);
+        }
         let payload = AppendAnswer::from(answer).encode_to_vec().into();
         Ok(Response::new(AppendEntriesResponse { payload }))
     }
@@ -109,6 +135,40 @@ impl RaftService for Service {
         request: Request<Streaming<InstallSnapshotRequest>>,
     ) -> Result<Response<InstallSnapshotResponse>, Status> {
         self.install(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn inquire(&self, request: Request<InquireRequest>) -> Result<Response<InquireResponse>, Status> {
+        let request = request.into_inner();
+        self.check_group(request.group_id)?;
+        let founded = self.raft.is_initialized().await.map_err(stopped)?;
+        if request.founding && !founded {
+            self.founding.court();
+        }
+        let metrics = self.raft.server_metrics();
+        let membership = metrics.borrow().membership_config.clone();
+        let asker_votes = membership.membership().voter_ids().any(|voter| voter == request.node_id);
+        let format_level = self.format_level;
+        let short_of_disk = self.space.shortage(false).is_some();
+        let node_id = self.node_id;
+        Ok(Response::new(InquireResponse { node_id, founded, asker_votes, format_level, short_of_disk }))
+    }
+
+    async fn take_over(
+        &self,
+        request: Request<TakeOverRequest>,
+    ) -> Result<Response<TakeOverResponse>, Status> {
+        let request = request.into_inner();
+        self.check_group(request.group_id)?;
+        self.check_target(request.target)?;
+        let metrics = self.raft.metrics().borrow().clone();
+        if metrics.current_leader != Some(request.leader) || metrics.current_term != request.term {
+            return Err(Status::failed_precondition("this replica does not follow that leader"));
+        }
+        if metrics.last_log_index < Some(request.last_log_index) {
+            return Err(Status::failed_precondition("this replica lacks entries"));
+        }
+        self.raft.trigger().elect().await.map_err(stopped)?;
+        Ok(Response::new(TakeOverResponse {}))
     }
 }
 

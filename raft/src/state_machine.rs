@@ -45,7 +45,10 @@ pub enum ArchiveOp {
 /// The replicated state.
 pub trait StateMachine: Send + 'static {
     /// Applies the commands of one entry, and returns one outcome per command.
-    fn apply(&mut self, at: Position, commands: &[Bytes]) -> Applied;
+    ///
+    /// # Errors
+    /// When a command cannot be understood. The replica then stops: its state would no longer be what the others have.
+    fn apply(&mut self, at: Position, commands: &[Bytes]) -> io::Result<Applied>;
     /// A consistent view of the state as it is now, to be written by another thread while `apply` goes on. Must be
     /// cheap: nothing is applied while it is taken.
     fn snapshot(&self) -> Box<dyn SnapshotView>;

@@ -21,6 +21,10 @@ pub struct Status {
     pub snapshot_index: Option<u64>,
     /// Bytes of log, archive and snapshot on disk.
     pub disk_bytes: u64,
+    /// Bytes free on the disk, if the operating system tells.
+    pub disk_free_bytes: Option<u64>,
+    /// Whether the disk has too little room for new commands: as the leader, this replica refuses them.
+    pub disk_low: bool,
     /// The members, by number.
     pub members: Vec<MemberStatus>,
     /// Why the replica works no more, unless it does.
@@ -56,6 +60,8 @@ pub fn status_of(metrics: &RaftMetrics<u64, Member>) -> Status {
         applied_index: metrics.last_applied.index(),
         snapshot_index: metrics.snapshot.index(),
         disk_bytes: 0,
+        disk_free_bytes: None,
+        disk_low: false,
         members: members.collect(),
         failure: metrics.running_state.as_ref().err().map(ToString::to_string),
     }

@@ -18,8 +18,8 @@ use crate::{Applied, Position, SnapshotView, StateMachine};
 struct Nothing;
 
 impl StateMachine for Nothing {
-    fn apply(&mut self, _: Position, commands: &[Bytes]) -> Applied {
-        Applied { outcomes: commands.to_vec(), archive: Vec::new() }
+    fn apply(&mut self, _: Position, commands: &[Bytes]) -> std::io::Result<Applied> {
+        Ok(Applied { outcomes: commands.to_vec(), archive: Vec::new() })
     }
 
     fn snapshot(&self) -> Box<dyn SnapshotView> {

@@ -218,7 +218,7 @@ async fn reopen(group: &Group) -> Result<(), OpenError> {
                 replica.shutdown().await;
                 Some(Ok(()))
             }
-            Err(OpenError::Store(StoreError::Sled { .. })) => None,
+            Err(OpenError::Store(StoreError::Locked { .. })) => None,
             Err(error) => Some(Err(error)),
         }
     })

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -71,7 +70,7 @@ async fn followers_name_the_leader() {
     let refused = propose(&replica, "set a c".into()).await;
     assert_eq!(refused, Err(ProposeError::NotLeader { leader: Some(member.clone()) }));
     assert_eq!(replica.read_barrier().await, Err(ReadError::NotLeader { leader: Some(member.clone()) }));
-    let refused = replica.change_voters(BTreeSet::from([1])).await;
+    let refused = replica.remove(1).await;
     assert_eq!(refused, Err(AdminError::NotLeader { leader: Some(member) }));
     assert_eq!(replica.quorum_acked_at(), None);
     group.shutdown().await;
@@ -256,31 +255,36 @@ async fn without_a_quorum_the_outcome_is_unknown() {
     group.shutdown().await;
 }
 
+/// The procedure of docs/operations.md, "A damaged replica".
 #[tokio::test(flavor = "multi_thread")]
-async fn a_learner_becomes_a_voter_and_a_voter_leaves() {
+async fn a_damaged_replica_is_rebuilt_from_its_peers_under_a_new_number() {
     let mut group = Group::start(3, few_entries).await;
     for number in 0..120 {
-        group.propose(&format!("set k{number} v")).await;
+        group.propose(&format!("set k{number} v{number}")).await;
+        group.propose(&format!("end k{}", number / 2)).await;
     }
+    let damaged = follower(&group).await;
+    group.stop(damaged).await;
+    let file = group.data_dir(damaged).join("store/db");
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length / 2).unwrap();
+    let error = Replica::open(group.config(damaged), Shared::default()).await.map(|_| ()).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains(&file.display().to_string()) && told.contains("rebuild the replica"), "{told}");
+
     let place = group.add().await;
     let leader = group.leader().await;
     let replica = group.node(leader).replica.clone();
     replica.add_learner(group.member(place)).await.unwrap();
-    group.holds(place, "k119", "v").await;
-    let role = group.node(place).replica.role();
-    eventually("a learner", || async { (role.borrow().kind == RoleKind::Learner).then_some(()) }).await;
-
-    let gone = (0..3).find(|place| *place != leader).unwrap();
-    let voters: BTreeSet<u64> = (1..=4).filter(|id| *id != gone as u64 + 1).collect();
-    replica.change_voters(voters.clone()).await.unwrap();
-    let refused = replica.change_voters(BTreeSet::from([77])).await;
-    assert!(matches!(refused, Err(AdminError::Refused(_))), "{refused:?}");
-    group.stop(gone).await;
-    group.propose("set after change").await;
-    group.holds(place, "after", "change").await;
-    let status = group.node(place).replica.status();
-    let voting = status.members.iter().filter(|member| member.voter);
-    assert_eq!(voting.map(|member| member.member.node_id).collect::<BTreeSet<_>>(), voters);
+    let (new, old) = (place as u64 + 1, damaged as u64 + 1);
+    eventually("promoted", || async { replica.promote(new, Some(old)).await.ok() }).await;
+    group.propose("set after rebuild").await;
+    group.holds(place, "after", "rebuild").await;
+    let (old, new) = (group.node(leader), group.node(place));
+    assert_eq!(new.state.toy().values, old.state.toy().values);
+    let archived = |node: &common::Node| node.replica.archive().scan_prefix(b"", None, 1000).unwrap();
+    assert_eq!(archived(new), archived(old));
+    assert_eq!(archived(new).len(), 60);
     group.shutdown().await;
 }
 

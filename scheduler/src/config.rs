@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use meson_engine::format;
 use meson_raft::Member;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +51,23 @@ pub struct Flags {
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_level: Option<String>,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
+}
+
+/// What is done to a data directory while no replica runs on it.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the data directory, which must be empty, of a backup. To be done for every replica, from the same file and
+    /// with the same peers, before any is started.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
+    /// Look through the data directory, without changing it: what it holds, and whether all of it is whole.
+    Check,
 }
 
 /// The settings in force. Times are milliseconds.
@@ -73,12 +92,18 @@ pub struct Config {
     pub log_level: String,
     /// Interval of the leader's heartbeats to the other replicas.
     pub raft_heartbeat_ms: u64,
-    /// Shortest silence of the leader after which a replica stands for election.
+    /// A replica that has not heard the leader for `election_max_ms` stands for election after another while, of at
+    /// least this and chosen anew each time, so that not all stand at once.
     pub election_min_ms: u64,
-    /// Longest such silence.
+    /// Longest such while; and for so long after a leader's word a replica votes for nobody else. Short means that a dead
+    /// leader is soon replaced; too short, that one whose disk or network stutters is replaced for nothing.
     pub election_max_ms: u64,
     /// Log entries between snapshots.
     pub snapshot_every_entries: u64,
+    /// Bytes of log entries between snapshots, whichever comes first.
+    pub snapshot_every_bytes: u64,
+    /// With less free on the disk, beside room for a snapshot, a leader refuses new work; zero: never.
+    pub disk_reserve_bytes: u64,
     /// How long an executor's attempts may go on without word from a leader.
     pub lease_ms: u64,
     /// What the scheduler waits beyond the lease before it gives an executor up (P3).
@@ -89,6 +114,9 @@ pub struct Config {
     pub kill_grace_ms: u64,
     /// Largest gRPC message taken in, in bytes.
     pub message_bytes_max: usize,
+    /// The newest format of commands and states to use; 0 for the newest that this version understands. Held back, a
+    /// trio can go back to the version before.
+    pub format_max: u32,
 }
 
 impl Default for Config {
@@ -104,14 +132,17 @@ impl Default for Config {
             // The consensus library tells every step at info.
             log_level: "info,openraft=warn".to_owned(),
             raft_heartbeat_ms: 100,
-            election_min_ms: 400,
-            election_max_ms: 800,
+            election_min_ms: 150,
+            election_max_ms: 300,
             snapshot_every_entries: 10_000,
+            snapshot_every_bytes: 256 << 20,
+            disk_reserve_bytes: 256 << 20,
             lease_ms: 15_000,
             lease_margin_ms: 5_000,
             heartbeat_ms: 1_000,
             kill_grace_ms: 5_000,
             message_bytes_max: 4 << 20,
+            format_max: 0,
         }
     }
 }
@@ -139,6 +170,20 @@ impl Config {
     /// # Errors
     /// See [`Error`].
     pub fn load(flags: &Flags) -> Result<Config, Error> {
+        let config = Self::read(flags)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Only the data directory, for what is done to it whatever the other settings are.
+    ///
+    /// # Errors
+    /// When a source cannot be read.
+    pub fn data_dir_of(flags: &Flags) -> Result<PathBuf, Error> {
+        Self::read(flags).map(|config| config.data_dir)
+    }
+
+    fn read(flags: &Flags) -> Result<Config, Error> {
         let mut figment = Figment::from(Serialized::defaults(Config::default()));
         if let Some(file) = &flags.config {
             figment = figment.merge(Toml::file_exact(file));
@@ -146,16 +191,17 @@ impl Config {
         let known = figment.clone().extract::<figment::value::Dict>().unwrap_or_default();
         let env =
             Env::prefixed("MESON_").filter(move |name| known.contains_key(&name.as_str().to_lowercase()));
-        let config: Config =
-            figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?;
-        config.check()?;
-        Ok(config)
+        Ok(figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?)
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.election_min_ms <= 2 * self.raft_heartbeat_ms || self.election_max_ms <= self.election_min_ms
+        if self.election_min_ms <= self.raft_heartbeat_ms
+            || self.election_max_ms <= self.election_min_ms
+            || self.election_max_ms < 3 * self.raft_heartbeat_ms
         {
-            return Err(Error::Times("raft_heartbeat_ms · 2 < election_min_ms < election_max_ms must hold"));
+            let rule = "raft_heartbeat_ms < election_min_ms < election_max_ms must hold, and election_max_ms be at \
+                        least three times raft_heartbeat_ms";
+            return Err(Error::Times(rule));
         }
         if self.heartbeat_ms.saturating_mul(3) > self.lease_ms {
             return Err(Error::Times("lease_ms must be at least three times heartbeat_ms"));
@@ -165,6 +211,30 @@ impl Config {
             return Err(Error::NotAmongPeers(self.node_id));
         }
         Ok(())
+    }
+
+    /// The newest format of commands and states that this replica is to understand.
+    pub fn format(&self) -> u32 {
+        if self.format_max == 0 { format::NEWEST } else { self.format_max.min(format::NEWEST) }
+    }
+
+    /// A leader that no majority has answered for so long acts as leader no more: the others have long elected another.
+    pub fn majority_patience(&self) -> Duration {
+        Duration::from_millis(2 * self.election_max_ms)
+    }
+
+    /// The settings of the log.
+    pub fn raft(&self) -> meson_raft::Config {
+        let mut raft = meson_raft::Config::new(self.group_id, self.node_id, self.data_dir.join("raft"));
+        raft.heartbeat_ms = self.raft_heartbeat_ms;
+        raft.election_min_ms = self.election_min_ms;
+        raft.election_max_ms = self.election_max_ms;
+        raft.snapshot_every_entries = self.snapshot_every_entries;
+        raft.snapshot_every_bytes = self.snapshot_every_bytes;
+        raft.disk_reserve_bytes = self.disk_reserve_bytes;
+        raft.hold_until_founded = true;
+        raft.format_level = self.format();
+        raft
     }
 
     /// The replicas of a fresh cluster.

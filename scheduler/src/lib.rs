@@ -15,6 +15,7 @@ pub mod http;
 pub mod leader;
 pub mod logs;
 pub mod machine;
+pub mod offline;
 pub mod paths;
 pub mod placement;
 pub mod proposer;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use meson_engine::effect::ArchiveOp as EngineArchiveOp;
-use meson_engine::{Effect, State, apply_bytes, snapshot};
+use meson_engine::outcome::{Refusal, RefusalKind};
+use meson_engine::{Effect, State, apply_bytes_up_to, snapshot};
 use meson_raft::{Applied, ArchiveOp, Position, SnapshotView, StateMachine};
 use tokio::sync::{mpsc, watch};
 
@@ -18,6 +19,8 @@ const EFFECTS_QUEUE_MAX: usize = 4_096;
 /// The engine's state behind the log.
 pub struct Machine {
     state: State,
+    /// The newest format to understand.
+    newest: u32,
     published: Published,
     effects: mpsc::Sender<Vec<Effect>>,
 }
@@ -47,8 +50,8 @@ pub enum Next {
 }
 
 impl Machine {
-    /// An empty machine.
-    pub fn new() -> (Machine, Published, Effects) {
+    /// An empty machine that understands commands up to this format.
+    pub fn new(newest: u32) -> (Machine, Published, Effects) {
         let (sender, queue) = mpsc::channel(EFFECTS_QUEUE_MAX);
         let published = Published {
             state: Arc::new(ArcSwap::from_pointee(State::default())),
@@ -56,7 +59,8 @@ impl Machine {
             dropped: Arc::new(AtomicBool::new(false)),
         };
         let effects = Effects { queue, dropped: published.dropped.clone() };
-        let machine = Machine { state: State::default(), published: published.clone(), effects: sender };
+        let machine =
+            Machine { state: State::default(), newest, published: published.clone(), effects: sender };
         (machine, published, effects)
     }
 
@@ -96,12 +100,16 @@ impl Effects {
 }
 
 impl StateMachine for Machine {
-    fn apply(&mut self, _: Position, commands: &[Bytes]) -> Applied {
+    fn apply(&mut self, _: Position, commands: &[Bytes]) -> io::Result<Applied> {
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut archive = Vec::new();
         let mut effects = Vec::new();
         for command in commands {
-            let applied = apply_bytes(&mut self.state, command);
+            let applied = apply_bytes_up_to(&mut self.state, command, self.newest);
+            if let Some(refusal) = applied.outcome.refusal.as_ref().filter(|refusal| is_unreadable(refusal)) {
+                let message = format!("{}; run the version that the other replicas run", refusal.message);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
             outcomes.push(applied.outcome.to_bytes());
             effects.extend(applied.effects);
             archive.extend(
@@ -116,7 +124,7 @@ impl StateMachine for Machine {
         if !effects.is_empty() && self.effects.try_send(effects).is_err() {
             self.published.dropped.store(true, Ordering::Release);
         }
-        Applied { outcomes, archive }
+        Ok(Applied { outcomes, archive })
     }
 
     fn snapshot(&self) -> Box<dyn SnapshotView> {
@@ -124,10 +132,23 @@ impl StateMachine for Machine {
     }
 
     fn restore(&mut self, input: &mut dyn io::Read) -> io::Result<()> {
-        self.state = snapshot::read(input)?;
+        let state = snapshot::read(input)?;
+        if state.format() > self.newest {
+            let message = format!(
+                "the state needs format {}, and this replica is to understand {} at most; see format_max",
+                state.format(),
+                self.newest
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        self.state = state;
         self.publish();
         Ok(())
     }
+}
+
+fn is_unreadable(refusal: &Refusal) -> bool {
+    refusal.kind() == RefusalKind::Unreadable
 }
 
 struct View(State);

@@ -3,13 +3,17 @@
 use std::io::IsTerminal as _;
 
 use clap::Parser as _;
-use meson_scheduler::config::{Config, Flags};
+use meson_scheduler::config::{Command, Config, Flags};
+use meson_scheduler::offline;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
+    if let Some(Command::Check) = &flags.command {
+        return offline::check(&Config::data_dir_of(&flags)?);
+    }
     let config = Config::load(&flags)?;
     if flags.print_config {
         println!("{}", toml::to_string_pretty(&config)?);
@@ -22,6 +26,10 @@ fn main() -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     die_on_panic();
+    match &flags.command {
+        Some(Command::Restore { file }) => return offline::restore(&config, file),
+        Some(Command::Check) | None => {}
+    }
     // Actors live on this thread; gRPC and the log on the runtime's workers.
     let system = actix::System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_multi_thread()

@@ -8,9 +8,10 @@ use meson_proto::v1::cluster_service_server::ClusterServiceServer;
 use meson_proto::v1::executor_service_server::ExecutorServiceServer;
 use meson_proto::v1::run_service_server::RunServiceServer;
 use meson_proto::v1::workflow_service_server::WorkflowServiceServer;
-use meson_raft::Replica;
+use meson_raft::{Replica, RoleKind};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::info;
@@ -31,6 +32,9 @@ use crate::{http, leader};
 /// Interval and patience of keepalive on client connections.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// A call is answered within this, a stream begun: a client's own deadline, if shorter, goes before.
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
 /// How long open requests may take to end when the replica stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -41,29 +45,76 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&config).await?;
     let (shared, effects) = open(config).await?;
-    let mut raft = tokio::spawn(serve_raft(shared.clone(), listeners.raft, stop.clone()));
-    shared.replica.initialize(shared.config.members()?).await.context("starting the trio")?;
-    let mut api = tokio::spawn(serve_api(shared.clone(), listeners.api, stop.clone()));
-    let mut web = tokio::spawn(serve_http(shared.clone(), listeners.http, stop.clone()));
+    let (closing, closed) = watch::channel(false);
+    let faces = Faces {
+        raft: tokio::spawn(serve_raft(shared.clone(), listeners.raft, closed.clone())),
+        api: tokio::spawn(serve_api(shared.clone(), listeners.api, closed.clone())),
+        web: tokio::spawn(serve_http(shared.clone(), listeners.http, closed.clone())),
+    };
     info!(node_id = shared.config.node_id, listen = %shared.config.listen, "replica is up");
+    let work = work(&shared, effects, closed);
+    tokio::pin!(work);
     tokio::select! {
-        () = leader::run(shared.clone(), effects, stop) => {}
+        done = &mut work => return done,
         // A replica that takes part no more must not go on answering: it ends, and comes back from its disk.
         failure = shared.replica.stopped() => {
             let failure = failure.unwrap_or_else(|| "it was stopped".to_owned());
             anyhow::bail!("the replica cannot go on: {failure}");
         }
+        () = stopped(stop) => {}
     }
-    let drained = async {
-        // A face that failed has said so in the log.
-        let _ = tokio::join!(&mut api, &mut web);
-        shared.replica.shutdown().await;
-        let _ = (&mut raft).await;
-    };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        info!("streams were still open; stopping all the same");
+    // It goes on leading until somebody else does.
+    tokio::select! {
+        done = &mut work => return done,
+        () = resign(&shared) => {}
     }
+    closing.send_replace(true);
+    let worked = work.await;
+    faces.close(&shared).await;
+    worked
+}
+
+/// Takes part in the group, and leads when it is its turn, until `stop` turns true.
+async fn work(shared: &Shared, effects: Effects, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    tokio::select! {
+        founded = shared.replica.found(shared.config.members()?) => founded?,
+        () = stopped(stop.clone()) => return Ok(()),
+    }
+    leader::run(shared.clone(), effects, stop).await;
     Ok(())
+}
+
+/// A leader that stops hands over first, so that nobody has to wait for its silence to be noticed.
+async fn resign(shared: &Shared) {
+    if shared.replica.role().borrow().kind != RoleKind::Leader {
+        return;
+    }
+    match shared.replica.hand_over(None).await {
+        Ok(successor) => info!(successor = successor.node_id, "handed over"),
+        Err(error) => info!(%error, "stopping without a successor"),
+    }
+}
+
+/// The tasks that answer.
+struct Faces {
+    raft: JoinHandle<anyhow::Result<()>>,
+    api: JoinHandle<anyhow::Result<()>>,
+    web: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Faces {
+    /// Waits a little for open requests, the other replicas' last.
+    async fn close(mut self, shared: &Shared) {
+        let drained = async {
+            // A face that failed has said so in the log.
+            let _ = tokio::join!(&mut self.api, &mut self.web);
+            shared.replica.shutdown().await;
+            let _ = (&mut self.raft).await;
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            info!("streams were still open; stopping all the same");
+        }
+    }
 }
 
 struct Listeners {
@@ -86,13 +137,8 @@ impl Listeners {
 }
 
 async fn open(config: Config) -> anyhow::Result<(Shared, Effects)> {
-    let (machine, published, effects) = Machine::new();
-    let mut raft = meson_raft::Config::new(config.group_id, config.node_id, config.data_dir.join("raft"));
-    raft.heartbeat_ms = config.raft_heartbeat_ms;
-    raft.election_min_ms = config.election_min_ms;
-    raft.election_max_ms = config.election_max_ms;
-    raft.snapshot_every_entries = config.snapshot_every_entries;
-    let replica = Replica::open(raft, machine).await.context("opening the data directory")?;
+    let (machine, published, effects) = Machine::new(config.format());
+    let replica = Replica::open(config.raft(), machine).await.context("opening the data directory")?;
     let shared = Shared::new(config, published, replica, Clock::start());
     Ok((shared, effects))
 }
@@ -147,6 +193,7 @@ async fn serve_api(shared: Shared, listener: TcpListener, stop: watch::Receiver<
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1alpha()?;
     Server::builder()
+        .timeout(CALL_DEADLINE)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .tcp_nodelay(true)

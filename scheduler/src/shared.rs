@@ -40,8 +40,8 @@ impl Shared {
     pub fn new(config: Config, published: Published, replica: Replica, clock: Clock) -> Shared {
         Shared {
             config: Arc::new(config),
+            proposer: Proposer::new(replica.clone(), published.clone(), clock),
             published,
-            proposer: Proposer::new(replica.clone(), clock),
             replica,
             sessions: Sessions::default(),
             soft: Soft::default(),

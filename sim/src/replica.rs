@@ -63,7 +63,7 @@ impl Machinery {
     /// Starts the replica on what the disk holds.
     pub async fn start(&self, world: &World) {
         let incarnation = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
-        let (machine, published, effects) = Machine::new();
+        let (machine, published, effects) = Machine::new(meson_engine::format::NEWEST);
         let watched =
             Watched { machine, published: published.clone(), world: world.clone(), host: self.host };
         let mut raft = meson_raft::Config::new(1, self.host, &self.directory);
@@ -148,13 +148,13 @@ struct Watched {
 }
 
 impl StateMachine for Watched {
-    fn apply(&mut self, at: Position, commands: &[Bytes]) -> Applied {
-        let applied = self.machine.apply(at, commands);
+    fn apply(&mut self, at: Position, commands: &[Bytes]) -> std::io::Result<Applied> {
+        let applied = self.machine.apply(at, commands)?;
         let digest = commands.iter().fold(0, |digest, command| fnv(digest, command));
         let state: Arc<State> = self.published.state();
         self.world.history(|history| history.applied(self.host, at, digest, &state));
         self.world.note(format!("{} applied {} of term {}: {digest:x}", self.host, at.index, at.term));
-        applied
+        Ok(applied)
     }
 
     fn snapshot(&self) -> Box<dyn SnapshotView> {

@@ -1,7 +1,8 @@
 //! What the whole-repository tests share: where the repository is, which files belong to it, and how findings are told.
 //!
 //! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts),
-//! `docs` (the documents), and `system`, `errors`, `scale`, `grpcurl`, `recommendations` (the running system, by [`system`]).
+//! `docs` (the documents), `deploy` (what operators run), and `system`, `errors`, `scale`, `grpcurl`, `recommendations`
+//! (the running system, by [`system`]).
 
 pub mod system;
 

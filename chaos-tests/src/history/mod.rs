@@ -5,7 +5,12 @@
 //! All times are microseconds of the machine's monotonic clock (`CLOCK_MONOTONIC`), which every process of one machine
 //! shares and no fault moves. A history is plain data: it can be written to a file, read again, and checked again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+mod file;
+mod marks;
+
+pub use marks::{parse_marks, read_marks};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +41,12 @@ pub struct History {
 pub struct Shape {
     /// Steps by the path of their definition (`fan/one` for the step `one` in the composite `fan`).
     pub steps: BTreeMap<String, StepShape>,
+    /// Nodes that wait for a signal, by the path of their definition, with the signal's name.
+    #[serde(default)]
+    pub waits: BTreeMap<String, String>,
+    /// Paths of the definitions of `repeat` composites, whose iterations run one after the other.
+    #[serde(default)]
+    pub repeats: BTreeSet<String>,
 }
 
 /// One step of a [`Shape`].
@@ -48,6 +59,9 @@ pub struct StepShape {
     pub amounts: Amounts,
     /// Attempts that the step's own retries allow for failures of its code: 1 without retries.
     pub user_attempts_max: u32,
+    /// How long an attempt may take before it is ended, if that is limited.
+    #[serde(default)]
+    pub timeout: Option<Micros>,
 }
 
 /// Resources.
@@ -138,7 +152,7 @@ pub enum Answer {
 pub struct RunView {
     /// How it stands.
     pub status: RunState,
-    /// Whether its cancellation has been asked for.
+    /// Whether it winds down: the service's `STOPPING`, after a cancel was asked for or something failed.
     pub cancelling: bool,
     /// Nodes that have succeeded.
     pub succeeded: u64,
@@ -203,7 +217,8 @@ pub struct Fault {
     pub until: Micros,
     /// What it was, as in `kill replica-1`.
     pub what: String,
-    /// Processes that it touches: `replica-1`, `executor-2`.
+    /// Processes that it touches: `replica-1`, `executor-2`; by the names in [`FinalState::fingerprints`] and
+    /// [`History::agents`].
     pub touches: Vec<String>,
     /// Whether it struck the replica that led at that time.
     pub leader: bool,

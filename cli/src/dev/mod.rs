@@ -2,7 +2,7 @@
 
 mod child;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use meson_proto::v1::ReplicaRole;
@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Dev;
 use crate::client::Client;
 use crate::error::Error;
-use crate::{Exit, Result, cluster};
+use crate::{Exit, Result, cluster, program};
 use child::{Child, Spec};
 
 /// How long the cluster may take to come up.
@@ -136,8 +136,8 @@ fn specs(options: &Dev) -> Result<Vec<Spec>> {
         format!("{}={},{},{}", place + 1, url(1), url(0), url(2))
     };
     let peers: Vec<String> = (0..options.replicas).map(peer).collect();
-    let scheduler = binary("meson-scheduler")?;
-    let executor = binary("meson-executor")?;
+    let scheduler = program::path("meson-scheduler")?;
+    let executor = program::path("meson-executor")?;
     let replica = |place: u16| {
         let name = format!("replica-{}", place + 1);
         let listen = |face| format!("127.0.0.1:{}", port(options, place, face));
@@ -162,18 +162,4 @@ fn specs(options: &Dev) -> Result<Vec<Spec>> {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-/// A program of ours: in `MESON_BIN_DIR`, or beside this one.
-fn binary(name: &str) -> Result<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let dir = std::env::var_os("MESON_BIN_DIR").map(PathBuf::from).or(beside).unwrap_or_default();
-    let path = dir.join(name);
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(Error::usage(format!(
-        "{} is not there; build it (`make build`) or set MESON_BIN_DIR",
-        path.display()
-    )))
 }

@@ -79,6 +79,13 @@ pub struct Script {
     pub status: Method<GetClusterStatusRequest, GetClusterStatusResponse>,
     pub list_members: Method<ListMembersRequest, ListMembersResponse>,
     pub list_executors: Method<ListExecutorsRequest, ListExecutorsResponse>,
+    pub drain_executor: Method<DrainExecutorRequest, DrainExecutorResponse>,
+    pub add_member: Method<AddMemberRequest, AddMemberResponse>,
+    pub promote_member: Method<PromoteMemberRequest, PromoteMemberResponse>,
+    pub remove_member: Method<RemoveMemberRequest, RemoveMemberResponse>,
+    pub transfer_leadership: Method<TransferLeadershipRequest, TransferLeadershipResponse>,
+    pub take_snapshot: Method<TakeSnapshotRequest, TakeSnapshotResponse>,
+    pub backup: Method<BackupRequest, Pieces<BackupResponse>>,
 }
 
 /// A running fake; it stops when it is dropped.
@@ -185,8 +192,19 @@ service! {
 
 service! {
     ClusterService,
-    {},
+    {
+        type BackupStream = Stream<BackupResponse>;
+        async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+            self.backup.answer(request).map(|pieces| Response::new(tokio_stream::iter(pieces)))
+        }
+    },
     get_cluster_status(GetClusterStatusRequest) -> GetClusterStatusResponse, status;
     list_members(ListMembersRequest) -> ListMembersResponse, list_members;
     list_executors(ListExecutorsRequest) -> ListExecutorsResponse, list_executors;
+    add_member(AddMemberRequest) -> AddMemberResponse, add_member;
+    drain_executor(DrainExecutorRequest) -> DrainExecutorResponse, drain_executor;
+    promote_member(PromoteMemberRequest) -> PromoteMemberResponse, promote_member;
+    remove_member(RemoveMemberRequest) -> RemoveMemberResponse, remove_member;
+    transfer_leadership(TransferLeadershipRequest) -> TransferLeadershipResponse, transfer_leadership;
+    take_snapshot(TakeSnapshotRequest) -> TakeSnapshotResponse, take_snapshot;
 }

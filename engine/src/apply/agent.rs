@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use super::{Out, Result, stale};
-use crate::command::AgentLost;
+use crate::command::{AgentLost, Drain};
 use crate::effect::Effect;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, RefusalKind, refused};
 use crate::record::{Agent, Failure};
 use crate::state::State;
 use crate::status::FailureClass;
 
 pub(super) fn up(state: &mut State, mut agent: Agent, out: &mut Out) -> Result {
     agent.up = true;
+    agent.draining = state.agents.get(&agent.agent_id).is_some_and(|known| known.draining);
     agent.since_ms = match state.agents.get(&agent.agent_id) {
         Some(known) if known.up => known.since_ms,
         _ => state.now_ms,
@@ -20,6 +21,19 @@ pub(super) fn up(state: &mut State, mut agent: Agent, out: &mut Out) -> Result {
     let changed = state.agents.get(&agent.agent_id).is_none_or(|known| **known != agent);
     state.agents.insert(agent.agent_id.clone(), Arc::new(agent));
     out.effects.push(Effect::WantPlacement);
+    Ok(Outcome::done(changed))
+}
+
+pub(super) fn drain(state: &mut State, command: &Drain, out: &mut Out) -> Result {
+    let Some(agent) = state.agents.get_mut(&command.agent_id) else {
+        let message = format!("there is no executor `{}`", command.agent_id);
+        return Err(refused(RefusalKind::NotFound, message));
+    };
+    let changed = agent.draining != command.draining;
+    if changed {
+        Arc::make_mut(agent).draining = command.draining;
+        out.effects.push(Effect::WantPlacement);
+    }
     Ok(Outcome::done(changed))
 }
 

@@ -6,6 +6,7 @@ mod cancel;
 mod r#continue;
 mod evaluated;
 mod fire;
+mod lead;
 mod pause;
 mod place;
 mod register;
@@ -18,6 +19,7 @@ use prost::Message as _;
 
 use crate::command::{Command, Envelope};
 use crate::effect::{ArchiveOp, Effect};
+use crate::format;
 use crate::ids::RunNo;
 use crate::limits::{ENDED_NODES_MAX, ENDED_RUNS_MAX};
 use crate::outcome::{Outcome, Refusal, RefusalKind, refused};
@@ -46,13 +48,27 @@ pub(crate) struct Out {
 
 /// Applies a command as it stands in the log.
 pub fn apply_bytes(state: &mut State, bytes: &[u8]) -> Applied {
+    apply_bytes_up_to(state, bytes, format::NEWEST)
+}
+
+/// Applies a command as it stands in the log, by a program that understands only so much. An outcome of the kind
+/// `Unreadable` means that the state is no longer what other replicas have: whoever applies must stop.
+pub fn apply_bytes_up_to(state: &mut State, bytes: &[u8], newest: u32) -> Applied {
+    let unreadable = |message: String| Applied {
+        outcome: refused(RefusalKind::Unreadable, message).into(),
+        effects: Vec::new(),
+        archive: Vec::new(),
+    };
     match Envelope::decode(bytes) {
+        Ok(Envelope { command: Some(command), .. }) if command.format() > newest => unreadable(format!(
+            "the command is of format {}; this replica understands {newest}",
+            command.format()
+        )),
+        Ok(Envelope { command: None, .. }) => {
+            unreadable("the command is of a kind that this version does not know".to_owned())
+        }
         Ok(envelope) => apply(state, envelope),
-        Err(error) => Applied {
-            outcome: refused(RefusalKind::Unreadable, format!("the command cannot be read: {error}")).into(),
-            effects: Vec::new(),
-            archive: Vec::new(),
-        },
+        Err(error) => unreadable(format!("the command cannot be read: {error}")),
     }
 }
 
@@ -72,11 +88,18 @@ fn decide(state: &mut State, envelope: Envelope, out: &mut Out) -> Result {
     state.term = envelope.term;
     state.now_ms = state.now_ms.max(envelope.now_ms);
     let Some(command) = envelope.command else {
-        let message = "the command is of a kind this version does not know; upgrade this replica";
-        return Err(refused(RefusalKind::Unreadable, message));
+        return Err(refused(RefusalKind::Unreadable, "the envelope is empty"));
     };
+    let needed = command.format();
+    if needed > state.format() && !matches!(command, Command::Raise(_)) {
+        let message =
+            format!("this needs format {needed} on all replicas, and the state is at {}", state.format());
+        return Err(refused(RefusalKind::WrongState, message));
+    }
     match command {
-        Command::Lead(_) => Ok(Outcome::done(true)),
+        Command::Lead(_) => Ok(lead::apply(state)),
+        Command::Raise(command) => lead::raise(state, command),
+        Command::Drain(command) => agent::drain(state, &command, out),
         Command::Register(command) => register::apply(state, command),
         Command::Start(command) => start::apply(state, command, out),
         Command::Evaluated(command) => evaluated::apply(state, command, out),

@@ -47,6 +47,9 @@ fn check(state: &State, command: &Place) -> std::result::Result<Amounts, Refusal
         .get(&command.agent)
         .filter(|agent| agent.up)
         .ok_or_else(|| no_room(format!("agent `{}` is not there", command.agent)))?;
+    if agent.draining {
+        return Err(no_room(format!("agent `{}` is being drained", command.agent)));
+    }
     if !agent.kinds.contains(&step.kind) {
         return Err(no_room(format!("agent `{}` runs no steps of kind `{}`", command.agent, step.kind)));
     }

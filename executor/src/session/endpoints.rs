@@ -7,11 +7,11 @@ use std::time::Duration;
 /// First pause after a failure.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Longest pause while a failover is likely: it must cost less than a second.
-const PAUSE_SOON_MAX: Duration = Duration::from_millis(200);
+const PAUSE_SOON_MAX: Duration = Duration::from_millis(100);
 /// Longest pause at all.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Tries in quick succession, several seconds of them.
-const SOON_TRIES: u32 = 30;
+const SOON_TRIES: u32 = 60;
 /// Redirects in a row that are followed without a pause.
 const HOPS_MAX: u32 = 2;
 
@@ -133,9 +133,9 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_second() {
         let mut endpoints = Endpoints::new(&names(&["a:1"]));
-        let pauses: Vec<Duration> = (0..40).map(|_| endpoints.pause()).collect();
+        let pauses: Vec<Duration> = (0..70).map(|_| endpoints.pause()).collect();
         assert!(pauses[0] <= Duration::from_millis(30));
-        assert!(pauses[..30].iter().all(|pause| *pause <= Duration::from_millis(300)));
-        assert!(pauses[39] >= Duration::from_millis(500) && pauses[39] <= Duration::from_millis(1500));
+        assert!(pauses[..60].iter().all(|pause| *pause <= Duration::from_millis(150)));
+        assert!(pauses[69] >= Duration::from_millis(500) && pauses[69] <= Duration::from_millis(1500));
     }
 }

@@ -13,6 +13,7 @@ use super::dirs::{AttemptDir, write_whole};
 use super::proc;
 use super::record::{self, Fact};
 use super::spec::{self, KillOrder, Process, Spec};
+use crate::sabotage;
 
 /// How often a supervisor that is not our child is looked at.
 const ADOPTED_TICK: Duration = Duration::from_millis(50);
@@ -61,6 +62,7 @@ pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watc
         .arg(SUPERVISE)
         .arg(dir.root())
         .env_clear()
+        .envs(sabotage::inherited())
         .env("MESON_ATTEMPT_ID", attempt_id)
         .stdin(listens)
         .stdout(Stdio::null())

@@ -1,8 +1,8 @@
-//! A disk in memory for simulations: what is not synced may be lost, and syncs take their time.
+//! A disk in memory for simulations: what is not synced may be lost, syncs take their time, and room may run out.
 //!
 //! A cut of the power keeps some first part of the changes since the last sync, down to the single change: those between
-//! two syncs become durable in order, which is what [`super::Op`] promises and no more. Handles that were opened before
-//! the cut do nothing any more.
+//! two syncs become durable in order, which is what [`super::Op`] promises and no more. What is archived waits for a sync
+//! of everything, as in the real store. Handles that were opened before the cut do nothing any more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, Range};
@@ -10,12 +10,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::{Limit, Op, Tree, after_prefix};
 use crate::error::StoreError;
-use crate::sim;
+use crate::{sabotage, sim};
 
 type Contents = [BTreeMap<Vec<u8>, Bytes>; 3];
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Plenty.
+    #[default]
+    Enough,
+    /// What the store has reserved: writes go on, and new work is to be refused.
+    Low,
+    /// None: writes wait.
+    None,
+}
 
 /// The platters; clones share them.
 #[derive(Clone, Default)]
@@ -32,9 +45,11 @@ struct Inner {
     sequence: u64,
     /// Cuts and openings so far: a handle of an older one is dead.
     epoch: u64,
-    full: bool,
-    /// A write failed: as with the real store, none is tried until it is opened again.
-    failed: bool,
+    room: Room,
+    /// Writes that wait for room, in order.
+    waiting: VecDeque<(Vec<Op>, oneshot::Sender<u64>)>,
+    /// Nobody waits for room any more.
+    closing: bool,
     sync_ms: Range<u64>,
 }
 
@@ -44,9 +59,13 @@ impl Memory {
         self.lock().sync_ms = range;
     }
 
-    /// Whether writes are refused for want of space.
-    pub fn set_full(&self, full: bool) {
-        self.lock().full = full;
+    /// How much room there is for writes.
+    pub fn set_room(&self, room: Room) {
+        let mut inner = self.lock();
+        inner.room = room;
+        if room != Room::None {
+            inner.write_waiting();
+        }
     }
 
     /// The power goes, or the process is killed: unsynced changes are lost from some point on. Says how many were.
@@ -58,6 +77,7 @@ impl Memory {
             apply(&mut inner.durable, &op);
         }
         inner.current = inner.durable.clone();
+        inner.waiting.clear();
         inner.epoch += 1;
         lost
     }
@@ -65,7 +85,7 @@ impl Memory {
     pub(super) fn open(&self) -> Handle {
         let mut inner = self.lock();
         inner.epoch += 1;
-        inner.failed = false;
+        inner.closing = false;
         Handle { memory: self.clone(), epoch: inner.epoch }
     }
 
@@ -88,34 +108,35 @@ impl Handle {
     }
 
     pub(super) fn write(&self, ops: Vec<Op>, sync: bool) -> Write {
-        Write { handle: self.clone(), sync, begun: self.begin(ops) }
+        // Who asks for a sync of nothing new asks for all that there is, the archive as well.
+        let whole = ops.is_empty();
+        Write { handle: self.clone(), sync, whole, begun: self.begin(ops) }
     }
 
-    fn begin(&self, ops: Vec<Op>) -> Result<u64, StoreError> {
-        let mut inner = self.inner()?;
-        if inner.failed {
-            return Err(StoreError::Failed("an earlier write failed".into()));
+    fn begin(&self, ops: Vec<Op>) -> Begun {
+        let Ok(mut inner) = self.inner() else { return Begun::Never };
+        if ops.is_empty() || (inner.room != Room::None && inner.waiting.is_empty()) {
+            return Begun::At(inner.write(ops));
         }
-        if inner.full && !ops.is_empty() {
-            inner.failed = true;
-            return Err(StoreError::io("memory", std::io::ErrorKind::StorageFull.into()));
+        if inner.closing {
+            return Begun::Never;
         }
-        for op in ops {
-            apply(&mut inner.current, &op);
-            inner.sequence += 1;
-            let sequence = inner.sequence;
-            inner.unsynced.push_back((sequence, op));
-        }
-        Ok(inner.sequence)
+        let (written, waiting) = oneshot::channel();
+        inner.waiting.push_back((ops, written));
+        Begun::Waits(waiting)
     }
 
-    fn sync(&self, up_to: u64) -> Result<(), StoreError> {
+    fn sync(&self, up_to: u64, whole: bool) -> Result<(), StoreError> {
         let mut inner = self.inner()?;
-        while inner.unsynced.front().is_some_and(|(sequence, _)| *sequence <= up_to) {
-            if let Some((_, op)) = inner.unsynced.pop_front() {
+        let mut kept = VecDeque::new();
+        for (sequence, op) in std::mem::take(&mut inner.unsynced) {
+            if sequence <= up_to && (whole || op.tree() != Tree::Archive) {
                 apply(&mut inner.durable, &op);
+            } else {
+                kept.push_back((sequence, op));
             }
         }
+        inner.unsynced = kept;
         Ok(())
     }
 
@@ -147,8 +168,29 @@ impl Handle {
         inner.current.iter().flat_map(BTreeMap::values).map(|value| value.len() as u64).sum()
     }
 
+    /// Of a disk that is large, or full.
+    pub(super) fn free_bytes(&self) -> u64 {
+        if self.memory.lock().room == Room::Enough { u64::MAX / 2 } else { 0 }
+    }
+
+    pub(super) fn is_low(&self) -> bool {
+        self.memory.lock().room != Room::Enough
+    }
+
+    pub(super) fn stop_waiting(&self) {
+        if let Ok(mut inner) = self.inner() {
+            inner.closing = true;
+            inner.waiting.clear();
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.inner().is_ok_and(|inner| inner.closing)
+    }
+
     pub(super) fn close(&self) {
         if let Ok(mut inner) = self.inner() {
+            inner.waiting.clear();
             for (_, op) in std::mem::take(&mut inner.unsynced) {
                 apply(&mut inner.durable, &op);
             }
@@ -157,29 +199,69 @@ impl Handle {
     }
 }
 
-/// A write under way: done for readers, and durable after a sync.
+impl Inner {
+    fn write(&mut self, ops: Vec<Op>) -> u64 {
+        for op in ops {
+            apply(&mut self.current, &op);
+            self.sequence += 1;
+            self.unsynced.push_back((self.sequence, op));
+        }
+        self.sequence
+    }
+
+    fn write_waiting(&mut self) {
+        for (ops, written) in std::mem::take(&mut self.waiting) {
+            // Who no longer waits needs no answer.
+            let _ = written.send(self.write(ops));
+        }
+    }
+}
+
+/// A write under way: done for readers once it has begun, and durable after a sync.
 pub(super) struct Write {
     handle: Handle,
     sync: bool,
-    begun: Result<u64, StoreError>,
+    whole: bool,
+    begun: Begun,
+}
+
+/// When a write was done.
+enum Begun {
+    /// As this change.
+    At(u64),
+    /// Once there is room.
+    Waits(oneshot::Receiver<u64>),
+    /// Not at all: the store is closed.
+    Never,
 }
 
 impl Write {
-    /// Waits as long as the sync takes.
+    /// Waits as long as room and the sync take.
     pub(super) async fn wait(self) -> Result<(), StoreError> {
-        let up_to = self.begun?;
-        if !self.sync || sim::is_planted(sim::Bug::AckBeforeSync) {
+        let up_to = match self.begun {
+            Begun::At(up_to) => up_to,
+            Begun::Waits(written) => written.await.map_err(|_| StoreError::Closed)?,
+            Begun::Never => return Err(StoreError::Closed),
+        };
+        if !self.sync || sabotage::without("sync-before-ack") {
             return Ok(());
         }
         let range = self.handle.inner()?.sync_ms.clone();
         tokio::time::sleep(Duration::from_millis(sim::random_in(range))).await;
-        self.handle.sync(up_to)
+        self.handle.sync(up_to, self.whole)
     }
 
-    /// Syncs at once: nobody can wait on the only thread.
+    /// Syncs at once, and finds room at once: nobody can wait on the only thread.
     pub(super) fn wait_blocking(self) -> Result<(), StoreError> {
-        let up_to = self.begun?;
-        if self.sync { self.handle.sync(up_to) } else { Ok(()) }
+        let up_to = match self.begun {
+            Begun::At(up_to) => up_to,
+            Begun::Waits(mut written) => {
+                self.handle.inner()?.write_waiting();
+                written.try_recv().map_err(|_| StoreError::Closed)?
+            }
+            Begun::Never => return Err(StoreError::Closed),
+        };
+        if self.sync { self.handle.sync(up_to, self.whole) } else { Ok(()) }
     }
 }
 

@@ -4,14 +4,26 @@
 //! to the trees directly and block, so callers on a runtime wrap them in `spawn_blocking`. Nothing here knows what an
 //! entry or a vote is.
 
+mod changes;
+mod committer;
+pub mod guard;
 #[cfg(feature = "sim")]
 pub(crate) mod memory;
+mod opening;
+mod panics;
+mod redo;
+mod reserve;
+pub mod space;
+mod summary;
+#[cfg(test)]
+mod tests;
 mod values;
 mod writer;
 
 use std::fs::File;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, mpsc};
 use std::thread::JoinHandle;
 
@@ -19,13 +31,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::error::StoreError;
-pub use writer::after_prefix;
+pub use changes::after_prefix;
+use committer::Committer;
+pub use opening::{FILE, check_unlocked};
+use reserve::Reserve;
 use writer::{Message, Writer};
-
-/// Large enough that no value the store sees becomes one of its blob files, which it never syncs.
-const SEGMENT_BYTES: usize = 4 << 20;
-/// The store's own background sync and collection of dead segments, which `None` would switch off.
-const FLUSH_EVERY_MS: u64 = 500;
 
 /// Which tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +46,20 @@ pub enum Tree {
     Meta,
     /// Ended things, under their user's keys.
     Archive,
+}
+
+/// All of them, in the order of their numbers.
+const TREES: [Tree; 3] = [Tree::Log, Tree::Meta, Tree::Archive];
+
+impl Tree {
+    /// Its name in the store, and for people.
+    fn name(self) -> &'static str {
+        match self {
+            Tree::Log => "log",
+            Tree::Meta => "meta",
+            Tree::Archive => "archive",
+        }
+    }
 }
 
 /// One change. Changes of one request are done in order; those between two syncs become durable in that order.
@@ -49,6 +73,26 @@ pub enum Op {
     RemoveRange(Tree, Vec<u8>, Option<Vec<u8>>),
     /// Removes the keys that start with a prefix; the empty one clears the tree.
     RemovePrefix(Tree, Vec<u8>),
+}
+
+impl Op {
+    fn tree(&self) -> Tree {
+        match self {
+            Op::Put(tree, ..)
+            | Op::Remove(tree, _)
+            | Op::RemoveRange(tree, ..)
+            | Op::RemovePrefix(tree, _) => *tree,
+        }
+    }
+
+    /// About how many bytes it writes.
+    fn bytes(&self) -> u64 {
+        match self {
+            Op::Put(_, key, value) => (key.len() + value.len()) as u64,
+            // Removals are small, and those of a range come in small batches.
+            Op::Remove(..) | Op::RemoveRange(..) | Op::RemovePrefix(..) => 1 << 10,
+        }
+    }
 }
 
 /// How much one scan gives: at least one record, if there is any.
@@ -98,47 +142,38 @@ struct Inner {
     trees: Arc<RwLock<Option<Trees>>>,
     queue: mpsc::Sender<Message>,
     writer: std::sync::Mutex<Option<JoinHandle<()>>>,
+    /// Set while there is no room to reserve for further writes.
+    low: Arc<AtomicBool>,
+    /// Set once nobody will wait for space any more.
+    closing: Arc<AtomicBool>,
 }
 
 impl Disk {
     /// Opens the store in a directory, and creates both when missing.
     pub fn open(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let place = directory.display().to_string();
-        std::fs::create_dir_all(directory).map_err(|error| StoreError::io(&place, error))?;
-        let failed = |source| match source {
-            sled::Error::Corruption { .. } => StoreError::corrupt(&place, "the store does not open"),
-            source => StoreError::Sled { place: place.clone(), source },
-        };
-        let db = sled::Config::new()
-            .path(directory)
-            .segment_size(SEGMENT_BYTES)
-            .cache_capacity(cache_bytes)
-            .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(Some(FLUSH_EVERY_MS))
-            .open()
-            .map_err(failed)?;
-        let trees = Trees {
-            log: db.open_tree("log").map_err(failed)?,
-            meta: db.open_tree("meta").map_err(failed)?,
-            archive: db.open_tree("archive").map_err(failed)?,
-            db,
-        };
-        let file = directory.join("db");
-        let file = File::open(&file).map_err(|error| StoreError::io(file.display().to_string(), error))?;
-        sync_directory(directory)?;
-        if let Some(parent) = directory.parent() {
-            sync_directory(parent)?;
-        }
-
+        let opening::Opened { trees, file, guard, summaries, lock } = opening::open(directory, cache_bytes)?;
         let trees = Arc::new(RwLock::new(Some(trees)));
         let (queue, requests) = mpsc::channel();
-        let writer = Writer::new(trees.clone(), file);
+        let closing = Arc::new(AtomicBool::new(false));
+        let low = Arc::new(AtomicBool::new(false));
+        let reserve = Reserve::new(directory, file.try_clone().map_err(|error| StoreError::io("db", error))?);
+        let writer = Writer::new(writer::Parts {
+            directory: directory.to_owned(),
+            trees: trees.clone(),
+            committer: Committer::start(&directory.join(FILE), file, guard)?,
+            summaries,
+            reserve,
+            low: low.clone(),
+            closing: closing.clone(),
+            lock,
+        });
         let thread = std::thread::Builder::new()
             .name("meson-log-writer".into())
             .spawn(move || writer.run(&requests))
             .map_err(|error| StoreError::io("the writer thread", error))?;
         let writer = std::sync::Mutex::new(Some(thread));
-        let inner = Inner { directory: directory.to_owned(), trees, queue, writer };
+        let directory = directory.to_owned();
+        let inner = Inner { directory, trees, queue, writer, low, closing };
         Ok(Self { backend: Backend::Store(Arc::new(inner)) })
     }
 
@@ -149,6 +184,7 @@ impl Disk {
     }
 
     /// Queues changes at once, and answers when they are done: with `sync` when they and all before them are durable.
+    /// What is archived counts as durable when the log has its entries; only a sync without changes waits for it.
     pub fn write(&self, ops: Vec<Op>, sync: bool) -> Pending {
         let inner = match &self.backend {
             Backend::Store(inner) => inner,
@@ -202,15 +238,53 @@ impl Disk {
     pub fn size_bytes(&self) -> u64 {
         match &self.backend {
             Backend::Store(inner) => {
-                std::fs::metadata(inner.directory.join("db")).map_or(0, |data| data.len())
+                std::fs::metadata(inner.directory.join(FILE)).map_or(0, |data| data.len())
             }
             #[cfg(feature = "sim")]
             Backend::Memory(memory) => memory.size_bytes(),
         }
     }
 
+    /// Bytes that may still be written on the disk of a directory, if the operating system tells.
+    pub fn free_bytes(&self, directory: &Path) -> Option<u64> {
+        match &self.backend {
+            Backend::Store(_) => space::free_bytes(directory).ok(),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => Some(memory.free_bytes()),
+        }
+    }
+
+    /// Whether the disk has no room for much more than what keeps this replica a member: its vote, and what is under
+    /// way already. Larger writes wait for space.
+    pub fn is_low(&self) -> bool {
+        match &self.backend {
+            Backend::Store(inner) => inner.low.load(Ordering::Relaxed),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.is_low(),
+        }
+    }
+
+    /// From now on a write that finds no room fails, instead of waiting for it.
+    pub fn stop_waiting(&self) {
+        match &self.backend {
+            Backend::Store(inner) => inner.closing.store(true, Ordering::Relaxed),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.stop_waiting(),
+        }
+    }
+
+    /// Whether the store is being closed, so that nobody should wait for room any more.
+    pub fn is_closing(&self) -> bool {
+        match &self.backend {
+            Backend::Store(inner) => inner.closing.load(Ordering::Relaxed),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.is_closing(),
+        }
+    }
+
     /// Makes everything durable and closes the store for all clones. Blocks.
     pub fn close(&self) {
+        self.stop_waiting();
         let inner = match &self.backend {
             Backend::Store(inner) => inner,
             #[cfg(feature = "sim")]
@@ -229,13 +303,15 @@ impl Disk {
 impl Inner {
     fn with<R>(&self, read: impl FnOnce(&Trees) -> Result<R, StoreError>) -> Result<R, StoreError> {
         let trees = self.trees.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        read(trees.as_ref().ok_or(StoreError::Closed)?)
+        let trees = trees.as_ref().ok_or(StoreError::Closed)?;
+        panics::named(&self.directory, || read(trees))
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         // The thread ends by itself once the queue is closed; it is not waited for, as this may be a runtime's thread.
+        self.closing.store(true, Ordering::Relaxed);
         let _ = self.queue.send(Message::Close);
     }
 }

@@ -59,6 +59,18 @@ pub fn parts<'a>(key: &'a [u8], value: &'a [u8]) -> impl Iterator<Item = (Vec<u8
         .chain(further.map(move |(chunk, number)| (further_key(key, number), chunk.to_vec())))
 }
 
+/// The heads of all values with their keys as stored, in order.
+pub fn heads(
+    stored: &sled::Tree,
+) -> impl DoubleEndedIterator<Item = sled::Result<(sled::IVec, sled::IVec)>> + use<> {
+    stored.range([HEAD]..[HEAD + 1])
+}
+
+/// Whether a stored key is that of a head.
+pub fn is_head(stored: &[u8]) -> bool {
+    stored.first() == Some(&HEAD)
+}
+
 /// How many further chunks a value has, by its stored head.
 pub fn further_count(head: &[u8]) -> u32 {
     let length = head_length(head).unwrap_or(0);

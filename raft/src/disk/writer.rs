@@ -2,20 +2,28 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, mpsc};
+use std::time::{Duration, Instant};
 
-use sled::Batch;
 use tokio::sync::oneshot;
 
-use super::{Op, Tree, Trees, values};
+use super::changes::Changes;
+use super::committer::Committer;
+use super::reserve::{Reserve, Room};
+use super::summary::Summary;
+use super::{Op, TREES, Tree, Trees, opening, panics, values};
 use crate::error::StoreError;
 
 /// So many requests share a sync at most, which bounds how long the first one waits.
 const REQUESTS_MAX: usize = 1024;
-/// A batch of the store is applied when it has grown to this.
-const BATCH_BYTES: usize = 1 << 20;
-/// Removals between two batches.
-const REMOVALS_MAX: usize = 256;
+/// No further request joins a group of so many bytes, which bounds the room it needs.
+const GROUP_BYTES: u64 = 4 << 20;
+/// How often a full disk is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often it is complained of.
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where a write is answered.
 pub type Done = oneshot::Sender<Result<(), StoreError>>;
@@ -37,21 +45,41 @@ pub enum Message {
     Close,
 }
 
+/// What the thread works on.
+pub struct Parts {
+    /// Where all of it lies.
+    pub directory: PathBuf,
+    /// The trees, until closed.
+    pub trees: Arc<RwLock<Option<Trees>>>,
+    /// Makes durable what was applied.
+    pub committer: Committer,
+    /// What the trees hold.
+    pub summaries: [Summary; TREES.len()],
+    /// Room for what is written next.
+    pub reserve: Reserve,
+    /// Told to others: whether there is little room.
+    pub low: Arc<AtomicBool>,
+    /// Told by others: whether nobody waits for room any more.
+    pub closing: Arc<AtomicBool>,
+    /// Kept until the store is closed.
+    pub lock: File,
+}
+
 /// The thread's state.
 pub struct Writer {
-    trees: Arc<RwLock<Option<Trees>>>,
-    /// The store's file, opened once more: the store's own flush is no sync.
-    file: File,
+    parts: Parts,
     /// After a failed write nobody knows what is on disk, so nothing is written any more.
-    failed: Option<String>,
+    failed: Option<StoreError>,
     /// What is still to be swept.
     sweeps: VecDeque<(Tree, Vec<u8>)>,
+    /// The key of the last entry, unless it has to be looked up.
+    log_end: Option<Vec<u8>>,
 }
 
 impl Writer {
-    /// For trees whose bytes are in `file`.
-    pub fn new(trees: Arc<RwLock<Option<Trees>>>, file: File) -> Self {
-        Self { trees, file, failed: None, sweeps: VecDeque::new() }
+    /// For a store that was just opened.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, failed: None, sweeps: VecDeque::new(), log_end: None }
     }
 
     /// Works until closed, then closes the store.
@@ -59,81 +87,126 @@ impl Writer {
         let mut open = true;
         while open {
             let Some(first) = self.wait(requests) else { break };
-            let mut group = Vec::new();
+            let (mut group, mut bytes) = (Vec::new(), 0);
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
-                    Message::Write { ops, sync, done } => group.push((ops, sync, done)),
+                    Message::Write { ops, sync, done } => {
+                        bytes += ops.iter().map(Op::bytes).sum::<u64>();
+                        group.push((ops, sync, done));
+                    }
                     Message::Sweep(tree, to) => self.sweeps.push_back((tree, to)),
                     Message::Close => {
                         open = false;
                         break;
                     }
                 }
-                next = if group.len() < REQUESTS_MAX { requests.try_recv().ok() } else { None };
+                let more = group.len() < REQUESTS_MAX && bytes < GROUP_BYTES;
+                next = if more { requests.try_recv().ok() } else { None };
             }
-            self.write_group(group);
+            self.write_group(group, bytes);
             self.sweep();
         }
-        if self.failed.is_none()
-            && let Err(error) = self.with_trees(|trees| self.commit(trees))
-        {
-            tracing::error!(%error, "the last sync of the log failed");
-        }
-        self.trees.write().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        self.attempt(|writer| writer.commit(true));
+        self.close();
     }
 
-    /// The next request; sweeps while there is none.
+    /// Others may open the store once this returns.
+    fn close(self) {
+        let trees = self.parts.trees.write().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let directory = self.parts.directory.clone();
+        let closed = panics::named(&directory, || {
+            drop(trees);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing the log failed");
+        }
+        panics::unwatch(&directory);
+        drop(self.parts.lock);
+    }
+
+    /// The next request; sweeps while there is none, and looks for room while there is little.
     fn wait(&mut self, requests: &mpsc::Receiver<Message>) -> Option<Message> {
-        while !self.sweeps.is_empty() {
-            match requests.try_recv() {
-                Ok(message) => return Some(message),
-                Err(mpsc::TryRecvError::Empty) => self.sweep(),
-                Err(mpsc::TryRecvError::Disconnected) => return None,
+        loop {
+            let low = self.parts.low.load(Ordering::Relaxed);
+            if low && self.failed.is_none() {
+                match requests.recv_timeout(LOOK_AGAIN) {
+                    Ok(message) => return Some(message),
+                    Err(mpsc::RecvTimeoutError::Timeout) => drop(self.look_for_room(0)),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                }
+            } else if self.sweeps.is_empty() {
+                return requests.recv().ok();
+            } else {
+                match requests.try_recv() {
+                    Ok(message) => return Some(message),
+                    Err(mpsc::TryRecvError::Empty) => self.sweep(),
+                    Err(mpsc::TryRecvError::Disconnected) => return None,
+                }
             }
         }
-        requests.recv().ok()
     }
 
     /// A little of what is to be swept, so that nobody waits long for it. What a stop leaves is swept again when its
-    /// owner opens the store.
+    /// owner opens the store. It takes room before it gives any, so it waits while there is little.
     fn sweep(&mut self) {
-        let Some((tree, to)) = self.sweeps.pop_front() else { return };
-        let all = self.with_trees(|trees| remove_some(trees, tree, &[], Some(&to), |_| true));
-        match all {
-            Ok(true) => {}
-            Ok(false) => self.sweeps.push_front((tree, to)),
-            Err(error) => {
-                tracing::error!(%error, "removing old entries failed; the replica stops");
-                self.failed = Some(error.to_string());
-                self.sweeps.clear();
-            }
+        if self.parts.low.load(Ordering::Relaxed) || self.failed.is_some() {
+            return;
         }
+        let Some((tree, below)) = self.sweeps.pop_front() else { return };
+        let mut all = true;
+        self.attempt(|writer| {
+            let again = (tree, below);
+            if writer.look_for_room(0)? == Room::Enough {
+                all = writer.change(|changes| changes.sweep(tree, &again.1))?;
+            } else {
+                all = false;
+            }
+            if !all {
+                writer.sweeps.push_front(again);
+            }
+            Ok(())
+        });
     }
 
-    fn write_group(&mut self, group: Vec<(Vec<Op>, bool, Done)>) {
+    fn write_group(&mut self, group: Vec<(Vec<Op>, bool, Done)>, bytes: u64) {
         let (mut ops, mut at_once, mut synced) = (Vec::new(), Vec::new(), Vec::new());
+        // Who asks for a sync of nothing new asks for all that there is, the archive as well.
+        let whole = group.iter().any(|(ops, sync, _)| *sync && ops.is_empty());
         for (more, sync, done) in group {
+            for op in &more {
+                self.parts.committer.note(op);
+                match op {
+                    Op::Put(Tree::Log, key, _) => self.log_end = Some(key.clone()),
+                    _ if op.tree() == Tree::Log => self.log_end = None,
+                    _ => {}
+                }
+            }
             ops.extend(more);
             if sync { synced.push(done) } else { at_once.push(done) }
         }
-        self.attempt(|trees, _| apply(trees, ops));
+        if !ops.is_empty() {
+            self.attempt(|writer| writer.wait_for_room(bytes));
+            self.attempt(|writer| writer.change(|changes| changes.apply(ops)));
+        }
         // Who asked for no sync does not wait for that of the others.
         self.answer(at_once);
         if !synced.is_empty() {
-            self.attempt(|trees, writer| writer.commit(trees));
+            self.attempt(|writer| writer.commit(whole));
             self.answer(synced);
         }
     }
 
     /// Does something to the store, unless it has failed before; the first failure is kept.
-    fn attempt(&mut self, work: impl FnOnce(&Trees, &Self) -> Result<(), StoreError>) {
+    fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
         if self.failed.is_some() {
             return;
         }
-        if let Err(error) = self.with_trees(|trees| work(trees, self)) {
+        if let Err(error) = work(self) {
             tracing::error!(%error, "writing the log failed; the replica stops");
-            self.failed = Some(error.to_string());
+            self.failed = Some(error);
+            self.sweeps.clear();
         }
     }
 
@@ -141,168 +214,80 @@ impl Writer {
         for done in waiting {
             let answer = match &self.failed {
                 None => Ok(()),
-                Some(reason) => Err(StoreError::Failed(reason.clone())),
+                Some(StoreError::Corrupt { place, reason }) => Err(StoreError::corrupt(place, reason)),
+                Some(other) => Err(StoreError::Failed(other.to_string())),
             };
             // Who no longer waits needs no answer.
             let _ = done.send(answer);
         }
     }
 
-    /// Makes all that was applied durable. The store's flush hands its buffers to the operating system and asks that
-    /// writing begin; only the second step waits for the disk.
-    fn commit(&self, trees: &Trees) -> Result<(), StoreError> {
-        trees.db.flush().map_err(|source| values::failed(Tree::Log, &[], source))?;
-        self.file.sync_data().map_err(|error| StoreError::io("db", error))
-    }
-
-    fn with_trees<R>(&self, act: impl FnOnce(&Trees) -> Result<R, StoreError>) -> Result<R, StoreError> {
-        let trees = self.trees.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        act(trees.as_ref().ok_or(StoreError::Closed)?)
-    }
-}
-
-/// Changes of one tree that are applied together.
-struct Open<'a> {
-    trees: &'a Trees,
-    tree: Tree,
-    batch: Batch,
-    bytes: usize,
-}
-
-impl Open<'_> {
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.bytes += key.len() + value.len();
-        self.batch.insert(key, value);
-    }
-
-    fn apply(&mut self) -> Result<(), StoreError> {
-        if self.bytes > 0 {
-            let batch = std::mem::take(&mut self.batch);
-            self.bytes = 0;
-            let tree = self.trees.get(self.tree);
-            tree.apply_batch(batch).map_err(|source| values::failed(self.tree, &[], source))?;
+    /// Returns when there is room for a write, or nobody waits for it any more. Nothing is lost meanwhile: the write
+    /// has not begun. To the other replicas this one looks paused.
+    fn wait_for_room(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let mut complained: Option<Instant> = None;
+        while self.look_for_room(bytes)? == Room::None {
+            let directory = &self.parts.directory;
+            if self.parts.closing.load(Ordering::Relaxed) {
+                return Err(StoreError::NoSpace { directory: directory.clone() });
+            }
+            if complained.is_none_or(|since| since.elapsed() > COMPLAIN_AGAIN) {
+                let directory = directory.display();
+                tracing::error!(%directory, bytes, "the disk is full: writes wait until there is room");
+                complained = Some(Instant::now());
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
         Ok(())
     }
-}
 
-/// Applies changes in order.
-fn apply(trees: &Trees, ops: Vec<Op>) -> Result<(), StoreError> {
-    let mut open = Open { trees, tree: Tree::Log, batch: Batch::default(), bytes: 0 };
-    for op in ops {
-        let tree = match &op {
-            Op::Put(tree, ..)
-            | Op::Remove(tree, _)
-            | Op::RemoveRange(tree, ..)
-            | Op::RemovePrefix(tree, _) => *tree,
+    fn look_for_room(&mut self, bytes: u64) -> Result<Room, StoreError> {
+        let room = self.parts.reserve.make_room(bytes)?;
+        let low = room != Room::Enough;
+        if self.parts.low.swap(low, Ordering::Relaxed) != low {
+            let directory = self.parts.directory.display();
+            if low {
+                tracing::error!(%directory, "the disk is nearly full: this replica takes no further entries");
+            } else {
+                tracing::info!(%directory, "the disk has room again");
+            }
+        }
+        Ok(room)
+    }
+
+    /// Makes all that was applied durable. The store's flush hands its buffers to the operating system and asks that
+    /// writing begin; it is no sync.
+    fn commit(&mut self, whole: bool) -> Result<(), StoreError> {
+        let known = self.log_end.as_deref().and_then(|key| key.try_into().ok()).map(u64::from_be_bytes);
+        let log_end =
+            known.map_or_else(|| self.with_trees(opening::log_end), |index: u64| Ok(Some(index)))?;
+        let Parts { directory, trees, committer, summaries, .. } = &mut self.parts;
+        let flush = || {
+            with_trees(directory, trees, |trees| {
+                trees.db.flush().map(|_| ()).map_err(|source| values::failed(Tree::Log, &[], source))
+            })
         };
-        if tree != open.tree || open.bytes >= BATCH_BYTES {
-            open.apply()?;
-            open.tree = tree;
-        }
-        match op {
-            Op::Put(_, key, value) => put(&mut open, &key, &value)?,
-            Op::Remove(_, key) => {
-                open.apply()?;
-                remove_one(trees.get(tree), tree, &key)?;
-            }
-            Op::RemoveRange(_, from, to) => {
-                open.apply()?;
-                let inside = |_: &[u8]| true;
-                remove_between(trees, tree, &from, to.as_deref(), inside)?;
-            }
-            Op::RemovePrefix(_, prefix) => {
-                open.apply()?;
-                let end = after_prefix(&prefix);
-                remove_between(trees, tree, &prefix, end.as_deref(), |key| key.starts_with(&prefix))?;
-            }
-        }
+        committer.commit(*summaries, log_end, whole, flush)
     }
-    open.apply()
+
+    fn change<R>(&mut self, act: impl FnOnce(Changes<'_>) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        let mut summaries = self.parts.summaries;
+        let result = self.with_trees(|trees| act(Changes::new(trees, &mut summaries)));
+        self.parts.summaries = summaries;
+        result
+    }
+
+    fn with_trees<R>(&self, act: impl FnOnce(&Trees) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        with_trees(&self.parts.directory, &self.parts.trees, act)
+    }
 }
 
-fn put(open: &mut Open<'_>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    let mut further = 0;
-    // Only archive values are overwritten, and only a longer predecessor leaves chunks behind.
-    let before = if open.tree == Tree::Archive {
-        open.apply()?;
-        let head = open.trees.get(open.tree).get(values::head_key(key));
-        head.map_err(|source| values::failed(open.tree, key, source))?
-            .map_or(0, |head| values::further_count(&head))
-    } else {
-        0
-    };
-    for (number, (stored, part)) in values::parts(key, value).enumerate() {
-        further = number as u32;
-        open.put(stored, part);
-    }
-    for number in further + 1..=before {
-        open.batch.remove(values::further_key(key, number));
-    }
-    Ok(())
-}
-
-fn remove_one(stored: &sled::Tree, tree: Tree, key: &[u8]) -> Result<(), StoreError> {
-    let failed = |source| values::failed(tree, key, source);
-    if let Some(head) = stored.get(values::head_key(key)).map_err(failed)? {
-        let mut batch = Batch::default();
-        batch.remove(values::head_key(key));
-        for number in 1..=values::further_count(&head) {
-            batch.remove(values::further_key(key, number));
-        }
-        stored.apply_batch(batch).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn remove_between(
-    trees: &Trees,
-    tree: Tree,
-    from: &[u8],
-    to: Option<&[u8]>,
-    inside: impl Fn(&[u8]) -> bool,
-) -> Result<(), StoreError> {
-    while !remove_some(trees, tree, from, to, &inside)? {}
-    Ok(())
-}
-
-/// Removes some of the keys between two, and tells whether that was all of them. Heads go before chunks: what a crash
-/// leaves behind of a value is then no value.
-fn remove_some(
-    trees: &Trees,
-    tree: Tree,
-    from: &[u8],
-    to: Option<&[u8]>,
-    inside: impl Fn(&[u8]) -> bool,
-) -> Result<bool, StoreError> {
-    let stored = trees.get(tree);
-    let failed = |source| values::failed(tree, from, source);
-    let mut batch = Batch::default();
-    let mut count = 0;
-    // The first byte tells heads from chunks; without an end the range ends where that kind does.
-    for kind in [values::head_key(&[])[0], values::further_key(&[], 0)[0]] {
-        let bounded = |key: &[u8]| [&[kind], key].concat();
-        let end = to.map_or(vec![kind + 1], bounded);
-        for key in stored.range(bounded(from)..end).keys() {
-            let key = key.map_err(failed)?;
-            if inside(values::user_key(&key)) {
-                batch.remove(key);
-                count += 1;
-            }
-            if count == REMOVALS_MAX {
-                stored.apply_batch(batch).map_err(failed)?;
-                return Ok(false);
-            }
-        }
-        stored.apply_batch(std::mem::take(&mut batch)).map_err(failed)?;
-    }
-    Ok(true)
-}
-
-/// The first key after all that start with a prefix, or none when there is no such key.
-pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut end = prefix[..=kept].to_vec();
-    end[kept] += 1;
-    Some(end)
+fn with_trees<R>(
+    directory: &Path,
+    trees: &RwLock<Option<Trees>>,
+    act: impl FnOnce(&Trees) -> Result<R, StoreError>,
+) -> Result<R, StoreError> {
+    let trees = trees.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let trees = trees.as_ref().ok_or(StoreError::Closed)?;
+    panics::named(directory, || act(trees))
 }

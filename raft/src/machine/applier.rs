@@ -110,7 +110,7 @@ impl<S: StateMachine> Applier<S> {
                 }
                 EntryPayload::Normal(batch) => {
                     let at = Position { term: entry.log_id.leader_id.term, index: entry.log_id.index };
-                    outcomes = self.apply_batch(at, &batch.commands, &mut archive);
+                    outcomes = self.apply_batch(at, &batch.commands, &mut archive)?;
                 }
             }
             self.last_applied = Some(entry.log_id);
@@ -123,11 +123,17 @@ impl<S: StateMachine> Applier<S> {
         Ok(answers)
     }
 
-    fn apply_batch(&mut self, at: Position, commands: &[Bytes], archive: &mut Vec<Op>) -> Vec<Bytes> {
+    fn apply_batch(
+        &mut self,
+        at: Position,
+        commands: &[Bytes],
+        archive: &mut Vec<Op>,
+    ) -> Result<Vec<Bytes>, StoreError> {
         let applied = self.state_machine.apply(at, commands);
+        let applied = applied.map_err(|error| StoreError::io(format!("log entry {}", at.index), error))?;
         assert_eq!(applied.outcomes.len(), commands.len(), "the state machine owes one outcome per command");
         archive.extend(applied.archive.into_iter().map(Op::from));
-        applied.outcomes
+        Ok(applied.outcomes)
     }
 
     fn view(&self) -> View {
@@ -181,8 +187,10 @@ impl<S: StateMachine> Applier<S> {
                 bytes = 0;
             }
         }
-        ops.push(fresh());
-        self.disk.write(ops, true).wait_blocking()
+        self.disk.write(ops, false).wait_blocking()?;
+        // All of it first: then the mark may go.
+        self.disk.write(Vec::new(), true).wait_blocking()?;
+        self.disk.write(vec![fresh()], true).wait_blocking()
     }
 }
 

@@ -1,27 +1,25 @@
 //! The state machine as the consensus library drives it: a front that passes work to the apply thread, and snapshots.
 
 mod applier;
+mod build;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Bound;
 use std::sync::{Mutex, PoisonError, mpsc};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use tokio::sync::oneshot;
 
-use crate::disk::{Disk, Limit, Tree};
+use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
-use crate::snapshot::{Current, SnapshotFile, Snapshots, format, remove};
+use crate::snapshot::{Current, SnapshotFile, Snapshots};
 use crate::state_machine::StateMachine;
 use crate::types::{
     Entry, LogId, Outcomes, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
+pub use applier::mark_archive_stale;
 use applier::{Applier, Task, View};
-
-/// Archive records read at once while a snapshot is written.
-const PAGE: Limit = Limit { count: 64, bytes: 4 << 20 };
 
 /// The front of the state machine.
 pub struct Machine {
@@ -113,7 +111,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let (snapshots, disk, meta) = (self.snapshots.clone(), self.disk.clone(), meta.clone());
         let published = blocking(move || {
             // Should a crash come before the archive is replaced, the next start replaces it.
-            applier::mark_archive_stale(&disk)?;
+            mark_archive_stale(&disk)?;
             snapshots.publish(&meta, &snapshot)
         });
         let current = published.await.map_err(snapshot_error)?;
@@ -139,64 +137,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let view = view.unwrap_or(Err(StoreError::Closed)).map_err(snapshot_error)?;
         let (snapshots, disk) = (self.snapshots.clone(), self.disk.clone());
-        let built = blocking(move || build(view, &snapshots, &disk)).await;
+        let built = blocking(move || build::build(view, &snapshots, &disk)).await;
         built.map(handle).map_err(snapshot_error)
-    }
-}
-
-fn build(view: View, snapshots: &Snapshots, disk: &Disk) -> Result<Current, StoreError> {
-    let meta = SnapshotMeta {
-        last_log_id: view.last_applied,
-        last_membership: view.membership.clone(),
-        snapshot_id: snapshots.new_id(view.last_applied.map_or(0, |id| id.index)),
-    };
-    let (path, file) = snapshots.create()?;
-    let written =
-        write(view, &meta, file, snapshots, disk).map_err(|error| StoreError::io(place(&path), error));
-    let published = written
-        .and_then(|(size, digest)| snapshots.written(&path, size, digest))
-        // What was archived up to here must not hang on entries that this snapshot allows to be purged.
-        .and_then(|file| disk.write(Vec::new(), true).wait_blocking().map(|()| file))
-        .and_then(|file| snapshots.publish(&meta, &file));
-    if published.is_err() && path.exists() {
-        remove(&path);
-    }
-    published
-}
-
-fn write(
-    view: View,
-    meta: &SnapshotMeta,
-    file: std::fs::File,
-    snapshots: &Snapshots,
-    disk: &Disk,
-) -> std::io::Result<(u64, [u8; 32])> {
-    let mut writer = format::Writer::begin(file, &snapshots.describe(meta.clone()))?;
-    let mut state = writer.state();
-    view.state.write(&mut state)?;
-    state.end()?;
-    // The archive may be read a little ahead of the state; replaying what follows the state leads to the same end.
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let page = disk.scan(Tree::Archive, (from, Bound::Unbounded), false, PAGE);
-        let page = page.map_err(std::io::Error::other)?;
-        for (key, value) in &page {
-            writer.archive(key, value)?;
-        }
-        match page.into_iter().next_back() {
-            Some((key, _)) => after = Some(key),
-            None => return writer.finish(),
-        }
     }
 }
 
 fn handle(current: Current) -> Snapshot {
     Snapshot { meta: current.meta, snapshot: Box::new(current.file) }
-}
-
-fn place(path: &std::path::Path) -> String {
-    path.display().to_string()
 }
 
 async fn blocking<R: Send + 'static>(

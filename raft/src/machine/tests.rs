@@ -11,7 +11,7 @@ use openraft::storage::RaftStateMachine;
 use super::applier::mark_archive_stale;
 use super::*;
 use crate::archive::Archive;
-use crate::disk::Op;
+use crate::disk::{Op, Tree};
 use crate::types::Batch;
 use crate::{Applied, ArchiveOp, Position, SnapshotView};
 
@@ -19,10 +19,10 @@ use crate::{Applied, ArchiveOp, Position, SnapshotView};
 struct Archivist;
 
 impl StateMachine for Archivist {
-    fn apply(&mut self, at: Position, commands: &[Bytes]) -> Applied {
+    fn apply(&mut self, at: Position, commands: &[Bytes]) -> io::Result<Applied> {
         let value = Bytes::from(at.index.to_string());
         let put = |command: &Bytes| ArchiveOp::Put { key: command.to_vec(), value: value.clone() };
-        Applied { outcomes: commands.to_vec(), archive: commands.iter().map(put).collect() }
+        Ok(Applied { outcomes: commands.to_vec(), archive: commands.iter().map(put).collect() })
     }
 
     fn snapshot(&self) -> Box<dyn SnapshotView> {

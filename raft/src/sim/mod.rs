@@ -1,8 +1,6 @@
 //! What the deterministic simulation puts in the place of the machine: randomness from a seed, a disk in memory, calls
 //! between replicas in one process, and no threads. Built only with the feature `sim`, and even then idle on every
 //! thread that did not call [`enter`]; programs that are shipped do not have it.
-//!
-//! It also holds the planted bugs with which the simulation proves that it would notice a missing safeguard.
 
 mod runtime;
 mod server;
@@ -11,44 +9,24 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::time::Duration;
 
-pub use crate::disk::memory::Memory;
+pub use crate::disk::memory::{Memory, Room};
 pub use crate::network::{Messages, Transport};
 pub use runtime::Runtime;
 pub use server::Server;
 
-/// A safeguard that is taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bug {
-    /// Writes are answered before they are synced.
-    AckBeforeSync,
-    /// Proposals are answered before they are committed.
-    AckBeforeCommit,
-    /// Reads are answered without asking a quorum.
-    ReadWithoutBarrier,
-    /// A leader that was deposed goes on carrying out effects under its old term.
-    StaleDispatch,
-}
-
 thread_local! {
     static RANDOM: RefCell<Option<SplitMix>> = const { RefCell::new(None) };
-    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
     static APPLY_PAUSE_MS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Makes this thread a simulation whose randomness comes from `seed`.
-pub fn enter(seed: u64, planted: Option<Bug>) {
+pub fn enter(seed: u64) {
     RANDOM.with_borrow_mut(|random| *random = Some(SplitMix(seed)));
-    PLANTED.set(planted);
 }
 
 /// Whether this thread is a simulation.
 pub fn is_active() -> bool {
     RANDOM.with_borrow(Option::is_some)
-}
-
-/// Whether this safeguard is taken away on this thread.
-pub fn is_planted(bug: Bug) -> bool {
-    PLANTED.get() == Some(bug)
 }
 
 /// The next random number of the simulation on this thread.

@@ -3,8 +3,8 @@
 use futures::Stream;
 use meson_proto::raft::v1::raft_service_server::RaftService;
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    RequestVoteRequest, RequestVoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotRequest,
+    InstallSnapshotResponse, RequestVoteRequest, RequestVoteResponse, TakeOverRequest, TakeOverResponse,
 };
 use tonic::{Request, Status};
 
@@ -34,5 +34,15 @@ impl Server {
         messages: impl Stream<Item = Result<InstallSnapshotRequest, Status>> + Send + Unpin,
     ) -> Result<InstallSnapshotResponse, Status> {
         self.0.install(messages).await
+    }
+
+    /// See the contract.
+    pub async fn inquire(&self, message: InquireRequest) -> Result<InquireResponse, Status> {
+        self.0.inquire(Request::new(message)).await.map(tonic::Response::into_inner)
+    }
+
+    /// See the contract.
+    pub async fn take_over(&self, message: TakeOverRequest) -> Result<TakeOverResponse, Status> {
+        self.0.take_over(Request::new(message)).await.map(tonic::Response::into_inner)
     }
 }

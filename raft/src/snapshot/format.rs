@@ -38,16 +38,28 @@ pub struct Description {
     pub meta: SnapshotMeta,
 }
 
+/// Where a snapshot file is written to.
+pub trait Durable: Write {
+    /// Returns when everything is on the disk.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Durable for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
 /// Writes a snapshot file.
-pub struct Writer {
-    out: BufWriter<File>,
+pub struct Writer<F: Durable> {
+    out: BufWriter<F>,
     digest: Sha256,
     size: u64,
 }
 
-impl Writer {
+impl<F: Durable> Writer<F> {
     /// Begins with the description.
-    pub fn begin(file: File, description: &Description) -> io::Result<Self> {
+    pub fn begin(file: F, description: &Description) -> io::Result<Self> {
         let mut writer =
             Self { out: BufWriter::with_capacity(1 << 20, file), digest: Sha256::new(), size: 0 };
         let json = serde_json::to_vec(description)?;
@@ -59,7 +71,7 @@ impl Writer {
     }
 
     /// Where the state is written to, before the archive.
-    pub fn state(&mut self) -> StateWriter<'_> {
+    pub fn state(&mut self) -> StateWriter<'_, F> {
         StateWriter { writer: self, frame: Vec::with_capacity(FRAME_BYTES) }
     }
 
@@ -78,7 +90,7 @@ impl Writer {
         let digest: [u8; 32] = self.digest.finalize().into();
         self.out.write_all(&digest)?;
         let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
+        file.sync()?;
         Ok((self.size + digest.len() as u64, digest))
     }
 
@@ -90,12 +102,12 @@ impl Writer {
 }
 
 /// The state's part of a file that is written.
-pub struct StateWriter<'a> {
-    writer: &'a mut Writer,
+pub struct StateWriter<'a, F: Durable> {
+    writer: &'a mut Writer<F>,
     frame: Vec<u8>,
 }
 
-impl StateWriter<'_> {
+impl<F: Durable> StateWriter<'_, F> {
     /// Ends the state.
     pub fn end(mut self) -> io::Result<()> {
         self.flush()?;
@@ -103,7 +115,7 @@ impl StateWriter<'_> {
     }
 }
 
-impl Write for StateWriter<'_> {
+impl<F: Durable> Write for StateWriter<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(FRAME_BYTES - self.frame.len());
         self.frame.extend_from_slice(&bytes[..taken]);

@@ -74,17 +74,13 @@ impl Snapshots {
     pub fn open(directory: &Path, group_id: u64) -> Result<Self, StoreError> {
         let io = |error| StoreError::io(directory.display().to_string(), error);
         std::fs::create_dir_all(directory).map_err(io)?;
-        let mut finished = Vec::new();
         for entry in std::fs::read_dir(directory).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some(TEMPORARY) => std::fs::remove_file(&path).map_err(io)?,
-                Some(FINISHED) => finished.push(path),
-                _ => {}
+            if path.extension().is_some_and(|extension| extension == TEMPORARY) {
+                std::fs::remove_file(&path).map_err(io)?;
             }
         }
-        // Names begin with the index in twenty digits, so the last name is the newest snapshot.
-        finished.sort();
+        let mut finished = finished(directory).map_err(io)?;
         let mut current = None;
         if let Some(newest) = finished.pop() {
             let (description, file) = load(&newest, group_id)?;
@@ -101,6 +97,11 @@ impl Snapshots {
             counter: AtomicU64::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where they lie.
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
     }
 
     /// The current snapshot.
@@ -188,6 +189,19 @@ impl Snapshots {
     fn lock(&self) -> MutexGuard<'_, Option<Current>> {
         self.inner.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The finished snapshots in a directory, oldest first. Names begin with the index in twenty digits.
+pub fn finished(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut finished = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == FINISHED) {
+            finished.push(path);
+        }
+    }
+    finished.sort();
+    Ok(finished)
 }
 
 /// Removes a file that nobody needs; what stays behind is removed at the next start.

@@ -52,7 +52,7 @@ impl Shared {
 
 /// `set key value`, `end key` (into the archive), `forget prefix` (out of the archive).
 impl StateMachine for Shared {
-    fn apply(&mut self, _: Position, commands: &[Bytes]) -> Applied {
+    fn apply(&mut self, _: Position, commands: &[Bytes]) -> std::io::Result<Applied> {
         let mut toy = self.0.lock().unwrap();
         let mut applied = Applied::default();
         toy.entries += 1;
@@ -78,7 +78,7 @@ impl StateMachine for Shared {
             };
             applied.outcomes.push(outcome.into());
         }
-        applied
+        Ok(applied)
     }
 
     fn snapshot(&self) -> Box<dyn SnapshotView> {
@@ -150,8 +150,12 @@ impl Group {
 
     /// Starts replicas 1 to `count`.
     pub async fn found(count: usize, configure: fn(&mut Config)) -> Self {
+        Self::found_in(tempfile::tempdir().unwrap(), count, configure).await
+    }
+
+    /// The same, with the replicas' directories in a given one.
+    pub async fn found_in(dir: TempDir, count: usize, configure: fn(&mut Config)) -> Self {
         let _turn = GROUPS.acquire().await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
         let mut group = Self { dir, addresses: Vec::new(), nodes: Vec::new(), configure, _turn };
         for _ in 0..count {
             group.add().await;

@@ -26,6 +26,7 @@ pub struct OffersActor {
     shared: Shared,
     waiting: Waiting,
     placing: bool,
+    looked_for_lost: Instant,
 }
 
 /// Steps may be ready, or room may be free.
@@ -40,10 +41,15 @@ struct Placed;
 impl OffersActor {
     /// Over this state.
     pub fn new(shared: Shared) -> Self {
-        OffersActor { shared, waiting: Waiting::default(), placing: false }
+        OffersActor { shared, waiting: Waiting::default(), placing: false, looked_for_lost: Instant::now() }
     }
 
-    fn give_up_silent_agents(&self) {
+    fn give_up_silent_agents(&mut self) {
+        // A process that was paused is given all ticks that it missed at once.
+        if self.looked_for_lost.elapsed() < LOOK_FOR_LOST / 2 {
+            return;
+        }
+        self.looked_for_lost = Instant::now();
         // The executor's lease ends `lease_ms` after it sent the last heartbeat that was acknowledged, which is before
         // that heartbeat was heard here; `lease_margin_ms` covers the kill and clocks that run unlike (P3).
         let config = &self.shared.config;

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::command::{Event, Report};
+use meson_engine::ids::AttemptId;
+use meson_engine::outcome::RefusalKind;
 use meson_engine::record::{Artifact, Failure};
 use meson_engine::status::FailureClass;
 use meson_proto::v1::{self, session_request, session_response};
+use meson_raft::sabotage;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -83,9 +86,13 @@ impl SessionActor {
 
 /// Proposes a report until it is decided. Returns the refusal, empty for none; none when the session is over first.
 async fn decide(shared: &Shared, report: Report, outbound: &Outbound) -> Option<String> {
+    let report =
+        if sabotage::without("fencing") { as_of_the_current_attempt(shared, report) } else { report };
     loop {
         match shared.proposer.propose(report.clone()).await {
             Ok(_) => return Some(String::new()),
+            // Nothing was decided about it: another leader was quicker, and is to hear it.
+            Err(Error::Refused(refusal)) if refusal.kind() == RefusalKind::StaleTerm => return None,
             Err(Error::Refused(refusal)) => return Some(refusal.message),
             Err(Error::TooLarge { size, max }) => {
                 warn!(attempt_id = report.attempt_id, size, max, "a report is too large for the log");
@@ -96,10 +103,27 @@ async fn decide(shared: &Shared, report: Report, outbound: &Outbound) -> Option<
                 let smaller = Report { outputs: bytes::Bytes::new(), artifacts: Vec::new(), ..smaller };
                 return Box::pin(decide(shared, smaller, outbound)).await;
             }
-            Err(Error::NotLeader(_) | Error::Stopped) => return None,
-            Err(Error::Busy | Error::Unknown) if outbound.is_closed() => return None,
-            Err(Error::Busy | Error::Unknown) => tokio::time::sleep(REPORT_RETRY).await,
+            Err(Error::NotLeader(_) | Error::Stopped | Error::Format { .. }) => return None,
+            Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) if outbound.is_closed() => {
+                return None;
+            }
+            Err(Error::Busy | Error::DiskFull { .. } | Error::Unknown) => {
+                tokio::time::sleep(REPORT_RETRY).await;
+            }
         }
+    }
+}
+
+/// What believing whoever speaks for a step would be: see [`sabotage`].
+fn as_of_the_current_attempt(shared: &Shared, report: Report) -> Report {
+    let state = shared.published.state();
+    let current = report.attempt_id.parse::<AttemptId>().ok().and_then(|id| {
+        let attempt = state.run(&id.run_id)?.nodes.get(&id.node)?.attempt.as_ref()?;
+        Some((AttemptId { attempt: attempt.number, ..id }.to_string(), attempt.fence))
+    });
+    match current {
+        Some((attempt_id, fence)) => Report { attempt_id, fence, ..report },
+        None => report,
     }
 }
 

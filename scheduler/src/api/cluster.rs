@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use meson_proto::v1::cluster_service_client::ClusterServiceClient;
 use meson_proto::v1::cluster_service_server::ClusterService;
 use meson_proto::v1::*;
-use meson_raft::{MemberStatus, RoleKind};
+use meson_raft::RoleKind;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use super::convert;
 use super::gate::{Gate, pass_on};
+use super::{convert, errors, members};
 use crate::shared::Shared;
 
 /// The service.
@@ -35,24 +37,30 @@ impl ClusterService for Cluster {
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
         let role = self.shared.replica.role().borrow().clone();
+        let number = self.role_number(role.kind);
         let state = self.shared.published.state();
         let active = state.runs.len() - state.index.ended.len();
         Ok(Response::new(GetClusterStatusResponse {
             group_id: self.shared.config.group_id,
             node_id: self.shared.config.node_id,
-            role: role_number(role.kind) as i32,
+            role: number as i32,
             term: role.term,
-            leader_id: role.leader.map_or(0, |leader| leader.node_id),
+            leader_id: role
+                .leader
+                .filter(|_| number != ReplicaRole::Candidate)
+                .map_or(0, |leader| leader.node_id),
             last_log_index: status.last_log_index.unwrap_or(0),
             committed_index: status.committed_index.unwrap_or(0),
             applied_index: status.applied_index.unwrap_or(0),
             snapshot_index: status.snapshot_index.unwrap_or(0),
             disk_bytes: status.disk_bytes,
-            members: status.members.into_iter().map(member).collect(),
+            members: status.members.into_iter().map(members::wire).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             runs_active: active as u64,
             steps_ready: state.index.ready.len() as u64,
             attempts_live: state.live_count() as u64,
+            format: state.format(),
+            format_max: self.shared.config.format(),
         }))
     }
 
@@ -61,8 +69,7 @@ impl ClusterService for Cluster {
         request: Request<ListMembersRequest>,
     ) -> Result<Response<ListMembersResponse>, Status> {
         pass_on!(self.gate, Client, list_members, request);
-        let members = self.shared.replica.status().members.into_iter().map(member).collect();
-        Ok(Response::new(ListMembersResponse { members }))
+        Ok(Response::new(ListMembersResponse { members: members::all(&self.shared) }))
     }
 
     async fn list_executors(
@@ -82,28 +89,88 @@ impl ClusterService for Cluster {
             connected: self.shared.sessions.is_connected(&agent.agent_id),
             attempts: state.index.live.get(&agent.agent_id).map_or(0, |live| live.len() as u32),
             version: agent.version.clone(),
+            draining: agent.draining,
         };
         let executors = state.agents.values().map(|agent| executor(agent)).collect();
         Ok(Response::new(ListExecutorsResponse { executors }))
     }
-}
 
-fn role_number(kind: RoleKind) -> ReplicaRole {
-    match kind {
-        RoleKind::Leader => ReplicaRole::Leader,
-        RoleKind::Follower => ReplicaRole::Follower,
-        RoleKind::Candidate => ReplicaRole::Candidate,
-        RoleKind::Learner => ReplicaRole::Learner,
+    async fn drain_executor(
+        &self,
+        request: Request<DrainExecutorRequest>,
+    ) -> Result<Response<DrainExecutorResponse>, Status> {
+        pass_on!(self.gate, Client, drain_executor, request);
+        let DrainExecutorRequest { executor_id, draining } = request.into_inner();
+        let command = meson_engine::command::Drain { agent_id: executor_id, draining };
+        self.shared.proposer.propose(command).await.map_err(|error| errors::propose(&error))?;
+        Ok(Response::new(DrainExecutorResponse {}))
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<AddMemberRequest>,
+    ) -> Result<Response<AddMemberResponse>, Status> {
+        pass_on!(self.gate, Client, add_member, request);
+        members::add(&self.shared, request.into_inner().member).await?;
+        Ok(Response::new(AddMemberResponse { members: members::all(&self.shared) }))
+    }
+
+    async fn promote_member(
+        &self,
+        request: Request<PromoteMemberRequest>,
+    ) -> Result<Response<PromoteMemberResponse>, Status> {
+        pass_on!(self.gate, Client, promote_member, request);
+        let PromoteMemberRequest { node_id, instead_of } = request.into_inner();
+        let instead_of = Some(instead_of).filter(|id| *id != 0);
+        self.shared.replica.promote(node_id, instead_of).await.map_err(members::status)?;
+        Ok(Response::new(PromoteMemberResponse { members: members::all(&self.shared) }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<RemoveMemberResponse>, Status> {
+        pass_on!(self.gate, Client, remove_member, request);
+        self.shared.replica.remove(request.into_inner().node_id).await.map_err(members::status)?;
+        Ok(Response::new(RemoveMemberResponse { members: members::all(&self.shared) }))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        pass_on!(self.gate, Client, transfer_leadership, request);
+        let to = Some(request.into_inner().node_id).filter(|id| *id != 0);
+        let leader = self.shared.replica.hand_over(to).await.map_err(members::status)?;
+        Ok(Response::new(TransferLeadershipResponse { leader: Some(members::address(leader)) }))
+    }
+
+    async fn take_snapshot(
+        &self,
+        _: Request<TakeSnapshotRequest>,
+    ) -> Result<Response<TakeSnapshotResponse>, Status> {
+        self.shared.replica.snapshot_now().await.map_err(members::status)?;
+        let snapshot_index = self.shared.replica.status().snapshot_index.unwrap_or(0);
+        Ok(Response::new(TakeSnapshotResponse { snapshot_index }))
+    }
+
+    type BackupStream = BoxStream<'static, Result<BackupResponse, Status>>;
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let backup = self.shared.replica.backup().await.map_err(members::status)?;
+        Ok(Response::new(members::stream(backup, self.shared.config.group_id).boxed()))
     }
 }
 
-fn member(status: MemberStatus) -> Member {
-    Member {
-        node_id: status.member.node_id,
-        raft_address: status.member.raft_address,
-        api_address: status.member.api_address,
-        http_address: status.member.http_address,
-        voter: status.voter,
-        lag: status.lag,
+impl Cluster {
+    fn role_number(&self, kind: RoleKind) -> ReplicaRole {
+        match kind {
+            // One that no majority answers still believes in its term, but leads nobody.
+            RoleKind::Leader if !self.shared.is_leading() => ReplicaRole::Candidate,
+            RoleKind::Leader => ReplicaRole::Leader,
+            RoleKind::Follower => ReplicaRole::Follower,
+            RoleKind::Candidate => ReplicaRole::Candidate,
+            RoleKind::Learner => ReplicaRole::Learner,
+        }
     }
 }

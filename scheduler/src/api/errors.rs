@@ -17,6 +17,9 @@ const DOMAIN: &str = "meson";
 /// After what time trying again makes sense.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// After what time trying again makes sense when a disk is full: somebody has to make room.
+const DISK_RETRY: Duration = Duration::from_secs(5);
+
 /// Longest texts, in bytes. The message travels twice, once with up to three bytes for each of its own, and all field
 /// violations together once, with four for three.
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -88,6 +91,14 @@ pub fn propose(error: &Error) -> Status {
         Error::NotLeader(_) | Error::Stopped | Error::Unknown => unavailable(&message),
         Error::Busy => {
             let details = ErrorDetails::with_retry_info(Some(RETRY));
+            Status::with_error_details(Code::ResourceExhausted, message, details)
+        }
+        Error::Format { .. } => {
+            let details = ErrorDetails::with_error_info("FORMAT", DOMAIN, []);
+            Status::with_error_details(Code::FailedPrecondition, message, details)
+        }
+        Error::DiskFull { .. } => {
+            let details = ErrorDetails::with_retry_info(Some(DISK_RETRY));
             Status::with_error_details(Code::ResourceExhausted, message, details)
         }
         Error::TooLarge { .. } => Status::invalid_argument(message),

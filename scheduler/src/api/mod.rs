@@ -9,6 +9,7 @@ pub mod gate;
 pub mod history;
 mod list;
 pub mod logs;
+mod members;
 pub mod runs;
 mod views;
 mod watch;

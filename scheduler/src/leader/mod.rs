@@ -2,13 +2,15 @@
 //! `recover(state)`, then the faces serve as leader. Losing it: all of that stops.
 
 mod dispatch;
+mod formats;
 
 use std::time::Duration;
 
 use meson_engine::command::Lead;
 use meson_engine::recover;
-use meson_raft::{Role, RoleKind};
+use meson_raft::{Role, RoleKind, sabotage};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::machine::{Effects, Next};
@@ -17,6 +19,12 @@ use dispatch::Dispatch;
 
 /// How often all owed effects are derived from the state again, in case a message was lost.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a leader looks whether a majority still answers it.
+const LOOK_FOR_MAJORITY: Duration = Duration::from_millis(100);
+
+/// How often a leader whose disk is nearly full looks for another one.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 /// Pause before trying again to begin a term.
 const RETRY: Duration = Duration::from_millis(50);
@@ -27,7 +35,12 @@ pub async fn run(shared: Shared, mut effects: Effects, mut stop: watch::Receiver
     while !*stop.borrow() {
         let now = role.borrow_and_update().clone();
         if now.kind == RoleKind::Leader {
-            if begin(&shared, now.term).await {
+            let begun = tokio::select! {
+                begun = begin(&shared, now.term) => begun,
+                // Without a majority it would take its time.
+                _ = stop.changed() => return,
+            };
+            if begun {
                 serve(&shared, now.term, &mut effects, &mut role, &mut stop).await;
                 end(&shared, now.term);
             } else {
@@ -65,11 +78,7 @@ async fn serve(
     stop: &mut watch::Receiver<bool>,
 ) {
     let still_leads = |role: &Role| {
-        #[cfg(feature = "sim")]
-        if meson_raft::sim::is_planted(meson_raft::sim::Bug::StaleDispatch) {
-            return true;
-        }
-        role.kind == RoleKind::Leader && role.term == term
+        (role.kind == RoleKind::Leader && role.term == term) || sabotage::without("stepping-down")
     };
     if !still_leads(&role.borrow()) {
         return;
@@ -81,6 +90,11 @@ async fn serve(
     dispatch.all(recover(&shared.published.state()));
     let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
     reconcile.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut majority = tokio::time::interval(LOOK_FOR_MAJORITY);
+    majority.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut relief = tokio::time::interval(LOOK_FOR_ROOM);
+    relief.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let since = Instant::now();
     loop {
         tokio::select! {
             next = effects.next() => match next {
@@ -92,16 +106,35 @@ async fn serve(
                 Next::Closed => break,
             },
             _ = shared.reconcile.notified() => dispatch.all(recover(&shared.published.state())),
-            _ = reconcile.tick() => dispatch.all(recover(&shared.published.state())),
+            _ = reconcile.tick() => {
+                dispatch.all(recover(&shared.published.state()));
+                actix::spawn(formats::raise(shared.clone()));
+            }
             changed = role.changed() => {
                 if changed.is_err() || !still_leads(&role.borrow_and_update()) {
                     break;
                 }
             }
+            _ = majority.tick() => {
+                if shared.replica.quorum_acked_at().unwrap_or(since).elapsed() > shared.config.majority_patience() {
+                    warn!(term, "no majority answers: stepping down");
+                    break;
+                }
+            }
+            _ = relief.tick() => {
+                actix::spawn(relieve(shared.clone()));
+            }
             _ = stop.changed() => break,
         }
     }
     dispatch.stop();
+}
+
+/// A leader without room on its disk has to refuse what another would take.
+async fn relieve(shared: Shared) {
+    if let Some(successor) = shared.replica.relieve().await {
+        warn!(successor = successor.node_id, "the disk is nearly full: handed over");
+    }
 }
 
 fn end(shared: &Shared, term: u64) {

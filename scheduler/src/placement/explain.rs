@@ -60,7 +60,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::NoAgents => write!(f, "no agents are connected"),
+            Reason::NoAgents => write!(f, "no agents are connected, or they are being drained"),
             Reason::NoKind { kind } => write!(f, "no agent runs kind `{kind}`"),
             Reason::NoAttribute { constraint, agents } => {
                 write!(f, "no agent offers attribute {constraint} (0 of {agents} agents)")

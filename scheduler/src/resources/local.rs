@@ -90,7 +90,10 @@ impl Sessions {
 
 impl ResourceManager for Sessions {
     fn offers(&self, state: &State) -> Vec<placement::Offer> {
-        let up = state.agents.values().filter(|agent| agent.up && self.is_connected(&agent.agent_id));
+        let up = state
+            .agents
+            .values()
+            .filter(|agent| agent.up && !agent.draining && self.is_connected(&agent.agent_id));
         up.map(|agent| placement::Offer {
             id: agent.agent_id.clone(),
             agent: agent.agent_id.clone(),
