@@ -5,9 +5,10 @@ use std::time::Duration;
 use meson_engine::ids::NodeNo;
 use meson_engine::record::Run;
 use meson_engine::status::{NodeStatus, RunStatus};
+use meson_scheduler::shared::Shared;
 
 use crate::history::{History, bytes_of::fingerprint};
-use crate::world::{REPLICAS, World};
+use crate::world::{Host, World};
 
 /// Whether every run that was ever started has ended.
 pub fn all_ended(world: &World) -> bool {
@@ -24,10 +25,30 @@ pub async fn at_the_end(world: &World, in_peace: bool) {
         recorded_is_what_ran(history)?;
         if in_peace { in_flight_stays_in_flight(history) } else { Ok(()) }
     });
-    let states = REPLICAS.map(|host| world.up(host).map(|up| fingerprint(&up.shared.published.state())));
-    if states.iter().any(|state| *state != states[0]) || states[0].is_none() {
+    let voters = voters(world);
+    world.history(|history| {
+        let broken = history.replaced.iter().find(|(old, new)| {
+            voters.contains(old)
+                || (!voters.contains(new) && !history.replaced.iter().any(|(later, _)| later == new))
+        });
+        match broken {
+            Some((old, new)) => Err(format!("{old} was replaced by {new}, and these have votes: {voters:?}")),
+            None => Ok(()),
+        }
+    });
+    let state_of = |host| world.up(host).map(|up| fingerprint(&up.shared.published.state()));
+    let states: Vec<_> = voters.into_iter().map(|host| (host, state_of(host))).collect();
+    if states.iter().any(|(_, state)| *state != states[0].1 || state.is_none()) || states.len() < 3 {
         world.fail(format!("the replicas end in different states: {states:x?}"));
     }
+}
+
+/// Who has a vote, as the leader has it.
+fn voters(world: &World) -> Vec<Host> {
+    let leaders = world.replicas().into_iter().filter_map(|host| world.up(host));
+    let leader = leaders.map(|up| up.shared).find(Shared::is_leading);
+    let members = leader.map(|shared| shared.replica.status().members).unwrap_or_default();
+    members.into_iter().filter(|member| member.voter).map(|member| member.member.node_id).collect()
 }
 
 /// P1 and P2.

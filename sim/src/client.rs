@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use meson_engine::command::{Cancel, Command, Register, Start};
 use meson_engine::outcome::{Outcome, RefusalKind};
-use meson_raft::sim::{random, random_in};
+use meson_raft::sim::random_in;
 use meson_scheduler::proposer::Error;
 use meson_scheduler::shared::Shared;
 
 use crate::definition::definition;
-use crate::world::{Host, REPLICAS, World};
+use crate::world::{Host, World};
 
 /// Runs that one client starts.
 const RUNS: u64 = 3;
@@ -148,7 +148,7 @@ impl Client {
     }
 
     async fn call<A, F: Future<Output = Option<A>>>(&self, ask: impl FnOnce(Shared) -> F) -> Option<A> {
-        let to = REPLICAS[random() as usize % REPLICAS.len()];
+        let to = self.world.any_replica();
         let calling = async {
             if !self.world.carry(self.host, to).await {
                 return std::future::pending().await;

@@ -11,13 +11,15 @@ use meson_engine::status::FailureClass;
 use meson_proto::v1::session_request::Message as Said;
 use meson_proto::v1::session_response::Message as Heard;
 use meson_proto::v1::*;
+use meson_raft::sabotage;
 use meson_raft::sim::{random, random_in};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::history::Ran;
+use crate::replica;
 use crate::session::{self, Session};
-use crate::world::{Host, REPLICAS, World};
+use crate::world::{Host, World};
 
 /// What it offers, in thousandths of a core; a step takes one core unless it says otherwise.
 const CPUS_MILLI: u64 = 2_000;
@@ -106,7 +108,8 @@ impl Executor {
         let mut replica = random() as usize;
         loop {
             replica += 1;
-            let mut to = REPLICAS[replica % REPLICAS.len()];
+            let replicas = self.world.replicas();
+            let mut to = replicas[replica % replicas.len()];
             while let Some(leader) = self.session(to).await {
                 to = leader;
             }
@@ -134,7 +137,7 @@ impl Executor {
                 self.serve(session, &welcome).await;
                 None
             }
-            Heard::Redirect(redirect) => redirect.leader_address.strip_prefix("sim:")?.parse().ok(),
+            Heard::Redirect(redirect) => replica::host_of(&redirect.leader_address),
             _ => None,
         }
     }
@@ -336,6 +339,9 @@ impl Executor {
     }
 
     fn is_leased(&self) -> bool {
+        if sabotage::without("lease") {
+            return true;
+        }
         self.kept().lease_until.is_some_and(|until| Instant::now() + MARGIN < until)
     }
 

@@ -4,12 +4,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use meson_raft::RoleKind;
-use meson_raft::sim::{random, random_in, set_apply_pause_ms};
+use meson_raft::sim::{Room, random, random_in, set_apply_pause_ms};
 
 use crate::executor::Executor;
+use crate::fleet::Fleet;
+use crate::operator::Operator;
 use crate::replica::Machinery;
-use crate::world::{CLIENTS, EXECUTORS, Host, REPLICAS, World};
+use crate::world::{CLIENTS, EXECUTORS, Host, World};
 
 /// What can be harmed.
 #[derive(Clone)]
@@ -17,7 +18,9 @@ pub struct Faults {
     /// The world.
     pub world: World,
     /// The replicas.
-    pub replicas: Vec<Machinery>,
+    pub fleet: Fleet,
+    /// Who looks after them.
+    pub operator: Operator,
     /// The executors.
     pub executors: Vec<Executor>,
     /// Whether executors are harmed too.
@@ -30,20 +33,24 @@ impl Faults {
         let end = self.world.elapsed() + over;
         while self.world.elapsed() < end && self.world.failure().is_none() {
             tokio::time::sleep(Duration::from_millis(random_in(50..1_500))).await;
-            let kinds = if self.harm_executors { 14 } else { 10 };
+            let kinds = if self.harm_executors { 19 } else { 15 };
             match random_in(0..kinds) {
-                0 => self.kill(self.some()),
-                1 | 2 => self.kill(self.leader()),
-                3 => self.replicas.iter().for_each(|replica| self.kill(replica)),
-                4 => self.cut(self.leader().host, REPLICAS.to_vec(), random_in(0..3)),
-                5 => self.cut(self.some().host, REPLICAS.to_vec(), random_in(0..3)),
-                6 => self.cut(self.some().host, CLIENTS.to_vec(), 2),
+                0 => self.kill(&self.fleet.some()),
+                1 | 2 => self.kill(&self.fleet.leader()),
+                3 => self.fleet.all().iter().for_each(|replica| self.kill(replica)),
+                4 => self.cut(self.fleet.leader().host, self.world.replicas(), random_in(0..3)),
+                5 => self.cut(self.fleet.some().host, self.world.replicas(), random_in(0..3)),
+                6 => self.cut(self.fleet.some().host, CLIENTS.to_vec(), 2),
                 7 => self.bad_network(),
-                8 => self.slow_disk(self.some()),
-                9 => self.full_disk(self.some()),
-                10 => self.cut(EXECUTORS[self.one_of(2)], REPLICAS.to_vec(), random_in(0..3)),
-                11 => self.cut(EXECUTORS[self.one_of(2)], vec![REPLICAS[self.one_of(3)]], 2),
-                12 => self.restart_executor(false),
+                8 => self.slow_disk(&self.fleet.some()),
+                9 => self.full_disk(&self.fleet.some(), Room::Low),
+                10 => self.full_disk(&self.fleet.some(), Room::None),
+                11 | 12 => drop(tokio::task::spawn_local(self.operator.clone().hand_over())),
+                13 => drop(tokio::task::spawn_local(self.operator.clone().replace())),
+                14 => drop(tokio::task::spawn_local(self.operator.clone().snapshot())),
+                15 => self.cut(EXECUTORS[self.one_of(2)], self.world.replicas(), random_in(0..3)),
+                16 => self.cut(EXECUTORS[self.one_of(2)], vec![self.world.any_replica()], 2),
+                17 => self.restart_executor(false),
                 _ => self.restart_executor(true),
             }
         }
@@ -58,13 +65,13 @@ impl Faults {
             (network.loss, network.doubled) = (0, 0);
         });
         set_apply_pause_ms(0);
-        for replica in &self.replicas {
-            replica.disk.set_full(false);
+        for replica in self.fleet.all() {
+            replica.disk.set_room(Room::Enough);
             replica.disk.set_sync_ms(1..5);
         }
         // Faults that were under way end by themselves, and start what they had stopped.
         tokio::time::sleep(Duration::from_secs(4)).await;
-        for replica in &self.replicas {
+        for replica in self.fleet.all() {
             if self.world.up(replica.host).is_none() {
                 replica.start(&self.world).await;
             }
@@ -73,20 +80,6 @@ impl Faults {
 
     fn one_of(&self, count: usize) -> usize {
         random() as usize % count
-    }
-
-    fn some(&self) -> &Machinery {
-        &self.replicas[self.one_of(3)]
-    }
-
-    /// A replica that believes that it leads, if there is one.
-    fn leader(&self) -> &Machinery {
-        let leads = |replica: &&Machinery| {
-            self.world
-                .up(replica.host)
-                .is_some_and(|up| up.shared.replica.role().borrow().kind == RoleKind::Leader)
-        };
-        self.replicas.iter().find(leads).unwrap_or_else(|| self.some())
     }
 
     fn later(&self, ms: std::ops::Range<u64>, act: impl Future<Output = ()> + 'static) {
@@ -106,9 +99,9 @@ impl Faults {
     }
 
     fn restart(&self, replica: &Machinery) {
-        let (replica, world) = (replica.clone(), self.world.clone());
+        let (replica, world, fleet) = (replica.clone(), self.world.clone(), self.fleet.clone());
         self.later(50..3_000, async move {
-            if world.up(replica.host).is_none() {
+            if world.up(replica.host).is_none() && fleet.has(replica.host) {
                 replica.start(&world).await;
             }
         });
@@ -154,17 +147,14 @@ impl Faults {
         self.later(500..4_000, async move { disk.set_sync_ms(1..5) });
     }
 
-    /// A replica whose disk is full stops at its next write, and starts again when there is room.
-    fn full_disk(&self, replica: &Machinery) {
-        self.world.note(format!("the disk of {} is full", replica.host));
-        replica.disk.set_full(true);
-        let (replica, world) = (replica.clone(), self.world.clone());
+    /// A disk that is full, or nearly so, for a while.
+    fn full_disk(&self, replica: &Machinery, room: Room) {
+        self.world.note(format!("the disk of {} has this room: {room:?}", replica.host));
+        replica.disk.set_room(room);
+        let (disk, world, host) = (replica.disk.clone(), self.world.clone(), replica.host);
         self.later(300..3_000, async move {
-            replica.disk.set_full(false);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if world.up(replica.host).is_none() {
-                replica.start(&world).await;
-            }
+            world.note(format!("the disk of {host} has room again"));
+            disk.set_room(Room::Enough);
         });
     }
 

@@ -51,6 +51,8 @@ pub struct History {
     pub started: BTreeMap<String, String>,
     /// Runs whose cancel was answered.
     pub cancelled: BTreeSet<String>,
+    /// Replicas that were replaced, as the operator was answered, and by which.
+    pub replaced: Vec<(Host, Host)>,
     /// Attempts by step and number.
     pub attempts: BTreeMap<(Step, u32), Ran>,
     /// Checks made: what a run is worth.

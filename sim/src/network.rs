@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotResponse, RequestVoteRequest,
-    RequestVoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotResponse,
+    RequestVoteRequest, RequestVoteResponse, TakeOverRequest, TakeOverResponse,
 };
 use meson_raft::Member;
 use meson_raft::sim::{Messages, Server, Transport};
@@ -96,6 +96,26 @@ impl Transport for Wire {
             let messages = messages.clone();
             async move { server.install_snapshot(futures::stream::iter(messages)).await }
         };
+        self.call(peer.node_id, deadline, act).await
+    }
+
+    async fn inquire(
+        &self,
+        peer: &Member,
+        message: InquireRequest,
+        deadline: Duration,
+    ) -> Result<InquireResponse, Status> {
+        let act = move |server: Server| async move { server.inquire(message).await };
+        self.call(peer.node_id, deadline, act).await
+    }
+
+    async fn take_over(
+        &self,
+        peer: &Member,
+        message: TakeOverRequest,
+        deadline: Duration,
+    ) -> Result<TakeOverResponse, Status> {
+        let act = move |server: Server| async move { server.take_over(message).await };
         self.call(peer.node_id, deadline, act).await
     }
 }

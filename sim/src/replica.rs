@@ -8,16 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use meson_engine::State;
 use meson_raft::sim::Memory;
-use meson_raft::{Applied, Member, Position, Replica, RoleKind, SnapshotView, StateMachine};
+use meson_raft::{AdminError, Applied, Member, Position, Replica, RoleKind, SnapshotView, StateMachine};
 use meson_scheduler::clock::Clock;
 use meson_scheduler::config::Config;
 use meson_scheduler::leader;
-use meson_scheduler::machine::{Machine, Published};
+use meson_scheduler::machine::{Effects, Machine, Published};
 use meson_scheduler::shared::Shared;
 use tokio::sync::watch;
 
 use crate::network::Wire;
-use crate::world::{Host, REPLICAS, Up, World, fnv};
+use crate::world::{FOUNDERS, Host, Up, World, fnv};
 
 /// Unix time at the beginning of every simulation.
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
@@ -46,11 +46,19 @@ pub struct Settings {
     pub snapshot_every: u64,
 }
 
+/// What stands before a replica's number in its address.
+const ADDRESS: &str = "http://sim-";
+
 /// A replica as members know it.
-fn member(host: Host) -> Member {
-    let address = format!("sim:{host}");
+pub fn member(host: Host) -> Member {
+    let address = format!("{ADDRESS}{host}");
     let (raft_address, api_address) = (address.clone(), address.clone());
     Member { node_id: host, raft_address, api_address, http_address: address }
+}
+
+/// Whose address it is.
+pub fn host_of(address: &str) -> Option<Host> {
+    address.strip_prefix(ADDRESS)?.parse().ok()
 }
 
 impl Machinery {
@@ -63,11 +71,10 @@ impl Machinery {
     /// Starts the replica on what the disk holds.
     pub async fn start(&self, world: &World) {
         let incarnation = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
-        let (machine, published, effects) = Machine::new(meson_engine::format::NEWEST);
+        let (machine, published, effects) = Machine::new(self.config().format());
         let watched =
             Watched { machine, published: published.clone(), world: world.clone(), host: self.host };
-        let mut raft = meson_raft::Config::new(1, self.host, &self.directory);
-        raft.snapshot_every_entries = self.settings.snapshot_every;
+        let mut raft = self.config().raft();
         raft.keep_entries_after_snapshot = 5;
         let wire = Wire { world: world.clone(), from: self.host, incarnation };
         let replica = match Replica::open_simulated(raft, watched, &self.disk, Arc::new(wire)).await {
@@ -84,11 +91,7 @@ impl Machinery {
         *self.stop.lock().unwrap() = Some(stop);
         tokio::task::spawn_local(watch_role(world.clone(), self.host, replica.clone()));
         tokio::task::spawn_local(watch_end(self.clone(), world.clone(), incarnation, replica.clone()));
-        let founded = replica.initialize(REPLICAS.map(member).to_vec()).await;
-        if let Err(error) = founded {
-            world.note(format!("replica {} cannot initialize: {error}", self.host));
-        }
-        tokio::task::spawn_local(leader::run(shared, effects, stopping));
+        tokio::task::spawn_local(take_part(world.clone(), shared, effects, stopping));
     }
 
     fn config(&self) -> Config {
@@ -98,6 +101,8 @@ impl Machinery {
             lease_margin_ms: 500,
             heartbeat_ms: 500,
             kill_grace_ms: 300,
+            snapshot_every_entries: self.settings.snapshot_every,
+            data_dir: self.directory.clone(),
             ..Config::default()
         }
     }
@@ -112,6 +117,25 @@ impl Machinery {
             stop.send_replace(true);
         }
         tokio::task::spawn_local(async move { up.shared.replica.shutdown().await });
+    }
+}
+
+/// Takes part in the group, and leads when it is its turn.
+async fn take_part(world: World, shared: Shared, effects: Effects, stopping: watch::Receiver<bool>) {
+    let host = shared.config.node_id;
+    let mut members = FOUNDERS.to_vec();
+    if !members.contains(&host) {
+        members.push(host);
+    }
+    let mut stopped = stopping.clone();
+    let founded = tokio::select! {
+        founded = shared.replica.found(members.into_iter().map(member).collect()) => founded,
+        _ = stopped.wait_for(|stop| *stop) => return,
+    };
+    match founded {
+        Ok(()) => leader::run(shared, effects, stopping).await,
+        Err(error @ AdminError::Forgotten { .. }) => world.fail(format!("replica {host}: {error}")),
+        Err(error) => world.note(format!("replica {host} does not take part: {error}")),
     }
 }
 

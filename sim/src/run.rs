@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use meson_raft::sim::{self, Bug, random_in};
+use meson_raft::sim::{self, random_in};
 use tokio::task::JoinHandle;
 
 use crate::check;
 use crate::client::Client;
 use crate::executor::Executor;
 use crate::faults::Faults;
-use crate::replica::{Machinery, Settings};
-use crate::world::{CLIENTS, EXECUTORS, REPLICAS, World};
+use crate::fleet::Fleet;
+use crate::operator::Operator;
+use crate::replica::Settings;
+use crate::world::{CLIENTS, EXECUTORS, World};
 
 /// After healing everything must have ended within this.
 const PROGRESS: Duration = Duration::from_secs(120);
@@ -30,15 +32,15 @@ pub struct Report {
 }
 
 /// Runs one seed on this thread.
-pub fn simulate(seed: u64, planted: Option<Bug>) -> Report {
-    sim::enter(seed, planted);
+pub fn simulate(seed: u64) -> Report {
+    sim::enter(seed);
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().start_paused(true).build().unwrap()
     };
     meson_scheduler::sim::block_on(runtime, async {
         let world = World::new();
-        world.note(format!("seed {seed}, planted: {planted:?}"));
+        world.note(format!("seed {seed}"));
         // In memory where there is such a place: only snapshots are real files, and their syncs cost real time.
         let memory = std::path::Path::new("/dev/shm");
         let directory =
@@ -59,20 +61,16 @@ async fn story(world: &World, directory: &std::path::Path) {
     // With executors in peace, leases outlast every outage: then no attempt may be lost (P4).
     let lease_ms = if harm_executors { 3_000 } else { 600_000 };
     let settings = Settings { lease_ms, snapshot_every: random_in(10..200) };
-    let mut replicas = Vec::new();
-    for host in REPLICAS {
-        let replica = Machinery::new(host, directory.join(host.to_string()), settings);
-        replica.disk.set_sync_ms(1..5);
-        replica.start(world).await;
-        replicas.push(replica);
-    }
+    let fleet = Fleet::start(world, directory.to_owned(), settings).await;
+    let operator = Operator::new(fleet.clone());
     let executors: Vec<_> = EXECUTORS.into_iter().map(|host| Executor::start(world, host)).collect();
     let clients = CLIENTS.map(|host| Client { world: world.clone(), host });
     clients[0].register().await;
     let over = Duration::from_millis(random_in(4_000..10_000));
     let working: Vec<JoinHandle<()>> =
         clients.into_iter().map(|client| tokio::task::spawn_local(client.work(over))).collect();
-    let faults = Faults { world: world.clone(), replicas, executors, harm_executors };
+    let faults =
+        Faults { world: world.clone(), fleet, operator: operator.clone(), executors, harm_executors };
     faults.run(over).await;
     faults.heal().await;
     let ended = async {
@@ -81,7 +79,7 @@ async fn story(world: &World, directory: &std::path::Path) {
                 world.fail("a client panicked");
             }
         }
-        while world.failure().is_none() && !check::all_ended(world) {
+        while world.failure().is_none() && (operator.is_replacing() || !check::all_ended(world)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

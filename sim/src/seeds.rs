@@ -1,22 +1,17 @@
 //! The tests: many seeds, one seed again, the same seed twice, and seeds with a safeguard taken away.
 //!
 //! Each seed runs in a process of its own, as parts of the process's randomness count up from its start. Settings:
-//! `SIM_SEEDS` how many seeds, `SIM_FIRST` the first one, `SIM_SEED` the one for `one_seed`, `SIM_BUG` a planted bug.
+//! `SIM_SEEDS` how many seeds, `SIM_FIRST` the first one, `SIM_SEED` the one for `one_seed`, `MESON_SABOTAGE` a safeguard taken away.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use meson_raft::sim::Bug;
-
 use crate::run::simulate;
 
-const BUGS: [(&str, Bug); 4] = [
-    ("ack-before-sync", Bug::AckBeforeSync),
-    ("ack-before-commit", Bug::AckBeforeCommit),
-    ("read-without-barrier", Bug::ReadWithoutBarrier),
-    ("stale-dispatch", Bug::StaleDispatch),
-];
+/// Safeguards that can be taken away, by the names that `meson_raft::sabotage` has for them.
+const SAFEGUARDS: [&str; 6] =
+    ["sync-before-ack", "commit-before-ack", "read-barrier", "stepping-down", "fencing", "lease"];
 /// Seeds in which a planted bug must be noticed at least once.
 const BUG_SEEDS: u64 = 40;
 
@@ -35,7 +30,7 @@ fn in_its_own_process(seed: u64, bug: &str) -> Outcome {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "seeds::one_seed", "--nocapture", "--include-ignored"])
         .env("SIM_SEED", seed.to_string())
-        .env("SIM_BUG", bug)
+        .env("MESON_SABOTAGE", bug)
         .output()
         .unwrap();
     let text =
@@ -71,9 +66,7 @@ fn run_seeds(first: u64, count: u64, bug: &str, enough: impl Fn(u64, &Outcome) -
 #[test]
 fn one_seed() {
     let seed = setting("SIM_SEED").unwrap_or(1);
-    let bug = std::env::var("SIM_BUG").unwrap_or_default();
-    let bug = BUGS.into_iter().find(|(name, _)| *name == bug).map(|(_, bug)| bug);
-    let report = simulate(seed, bug);
+    let report = simulate(seed);
     let verdict = report.failure.as_deref().unwrap_or("holds");
     println!(
         "SIM seed {seed} hash {:016x}, {} virtual s, {} checks: {verdict}",
@@ -118,7 +111,7 @@ fn the_same_seed_is_the_same_run() {
 
 #[test]
 fn every_planted_bug_is_noticed() {
-    for (bug, _) in BUGS {
+    for bug in SAFEGUARDS {
         let noticed = Mutex::new(None);
         let tried = run_seeds(1, BUG_SEEDS, bug, |_, outcome| {
             if outcome.failed {

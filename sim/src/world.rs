@@ -16,8 +16,8 @@ use crate::history::History;
 /// A replica, an executor or a client.
 pub type Host = u64;
 
-/// The replicas.
-pub const REPLICAS: [Host; 3] = [1, 2, 3];
+/// The replicas that found the group; those that are added later have higher numbers.
+pub const FOUNDERS: [Host; 3] = [1, 2, 3];
 /// The executors.
 pub const EXECUTORS: [Host; 2] = [101, 102];
 /// The clients.
@@ -33,6 +33,7 @@ struct Inner {
     started: Instant,
     network: Network,
     up: BTreeMap<Host, Up>,
+    replicas: Vec<Host>,
     history: History,
     trace: Vec<String>,
     hash: u64,
@@ -71,6 +72,7 @@ impl World {
             started: Instant::now(),
             network,
             up: BTreeMap::new(),
+            replicas: FOUNDERS.to_vec(),
             history: History::default(),
             trace: Vec::new(),
             hash: 0xcbf2_9ce4_8422_2325,
@@ -126,6 +128,27 @@ impl World {
     /// Changes what the network does.
     pub fn network<R>(&self, act: impl FnOnce(&mut Network) -> R) -> R {
         act(&mut self.lock().network)
+    }
+
+    /// All replicas whose addresses are known, whether they run or not.
+    pub fn replicas(&self) -> Vec<Host> {
+        self.lock().replicas.clone()
+    }
+
+    /// Another replica has an address from now on.
+    pub fn add_replica(&self, host: Host) {
+        self.lock().replicas.push(host);
+    }
+
+    /// A replica's address is nobody's any more.
+    pub fn forget_replica(&self, host: Host) {
+        self.lock().replicas.retain(|known| *known != host);
+    }
+
+    /// One of them.
+    pub fn any_replica(&self) -> Host {
+        let replicas = self.replicas();
+        replicas[random() as usize % replicas.len()]
     }
 
     /// A replica runs.
