@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -101,6 +102,8 @@ struct Inner {
     heartbeat: Duration,
     acks: Acks,
     transport: Arc<dyn Transport>,
+    /// A voter has more entries than this replica had when it last stood.
+    greater_log: AtomicBool,
 }
 
 impl Network {
@@ -111,6 +114,7 @@ impl Network {
             heartbeat: Duration::from_millis(config.heartbeat_ms),
             acks,
             transport,
+            greater_log: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -119,6 +123,16 @@ impl Network {
         // The name in the membership counts, whatever the record says of itself.
         let member = Member { node_id: target, ..node.clone() };
         Peer { member, inner: self.inner.clone() }
+    }
+
+    /// Whether a voter has said since the last candidacy that it has more entries.
+    pub fn saw_greater_log(&self) -> bool {
+        self.inner.greater_log.load(Ordering::Relaxed)
+    }
+
+    /// A new candidacy begins.
+    pub fn forget_greater_log(&self) {
+        self.inner.greater_log.store(false, Ordering::Relaxed);
     }
 
     /// Asks another replica what it is.
@@ -221,11 +235,16 @@ impl RaftNetwork<TypeConfig> for Peer {
         rpc: library::VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<library::VoteResponse<u64>, CallError> {
+        let mine = rpc.last_log_id;
         let payload = VoteCall::new(self.member.node_id, rpc).encode_to_vec().into();
         let message = RequestVoteRequest { group_id: self.inner.group_id, payload };
         let answer = self.inner.transport.request_vote(&self.member, message, option.hard_ttl()).await;
         let answer = VoteAnswer::decode(answer.map_err(unreachable)?.payload).map_err(undecodable)?;
-        Ok(answer.into())
+        let answer: library::VoteResponse<u64> = answer.into();
+        if answer.last_log_id > mine {
+            self.inner.greater_log.store(true, Ordering::Relaxed);
+        }
+        Ok(answer)
     }
 
     async fn full_snapshot(

@@ -110,7 +110,8 @@ impl Replica {
         let compacting =
             compaction::run(raft.clone(), opened.log.clone(), config.snapshot_every_bytes, stopping.clone());
         tokio::spawn(compacting);
-        let elections = Elections::new(&config, raft.clone(), opened.log.pace(), space.clone());
+        let elections =
+            Elections::new(&config, raft.clone(), opened.log.pace(), space.clone(), network.clone());
         tokio::spawn(elections.run(stopping.clone()));
         let inner = Inner {
             proposals: Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone()),
@@ -346,6 +347,8 @@ fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
         heartbeat_interval: config.heartbeat_ms,
         election_timeout_min: config.election_min_ms,
         election_timeout_max: config.election_max_ms,
+        // See `elections`.
+        enable_elect: false,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every_entries),
         max_in_snapshot_log_to_keep: config.keep_entries_after_snapshot,
         ..openraft::Config::default()
