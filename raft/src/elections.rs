@@ -40,7 +40,8 @@ pub struct Elections {
 struct Look {
     /// When a leader or a candidate was last heard; none where this replica does not stand.
     heard: Option<Instant>,
-    /// Whether there was a leader.
+    /// The term, and whether there was a leader in it.
+    term: u64,
     led: bool,
     /// Whether nobody else votes.
     alone: bool,
@@ -63,13 +64,15 @@ impl Elections {
     }
 
     async fn work(&self) {
-        let mut spread = spread();
+        let (mut term, mut spread) = (0, spread());
         loop {
             let Some(look) = self.look().await else { return };
+            if look.term != term {
+                (term, spread) = (look.term, self::spread());
+            }
             let due = look.heard.map(|heard| heard + self.patience(&look, spread));
             let again = Instant::now() + LOOK_EVERY;
             if due.is_some_and(|due| due <= Instant::now()) {
-                spread = self::spread();
                 self.network.forget_greater_log();
                 if self.raft.trigger().elect().await.is_err() {
                     return;
@@ -86,6 +89,7 @@ impl Elections {
             let voters = state.membership_state.effective().voter_ids().count();
             Look {
                 heard: state.vote_last_modified().filter(|_| follows),
+                term: state.vote_ref().leader_id.term,
                 led: state.vote_ref().is_committed(),
                 alone: voters == 1,
             }

@@ -44,7 +44,8 @@ impl Fleet {
     }
 
     async fn add(&self, host: Host) -> Machinery {
-        let machine = Machinery::new(host, self.directory.join(host.to_string()), self.settings);
+        let machine =
+            Machinery::new(host, self.directory.join(host.to_string()), self.settings, self.world.replicas());
         machine.disk.set_sync_ms(1..5);
         {
             let mut inner = self.lock();

@@ -17,7 +17,7 @@ use meson_scheduler::shared::Shared;
 use tokio::sync::watch;
 
 use crate::network::Wire;
-use crate::world::{FOUNDERS, Host, Up, World, fnv};
+use crate::world::{Host, Up, World, fnv};
 
 /// Unix time at the beginning of every simulation.
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
@@ -33,6 +33,8 @@ pub struct Machinery {
     pub directory: PathBuf,
     /// How fast leases end, and how often snapshots are taken.
     pub settings: Settings,
+    /// The replicas it is told of: those that there were when it was set up.
+    peers: Vec<Host>,
     starts: Arc<AtomicU64>,
     stop: Arc<std::sync::Mutex<Option<watch::Sender<bool>>>>,
 }
@@ -63,9 +65,9 @@ pub fn host_of(address: &str) -> Option<Host> {
 
 impl Machinery {
     /// A new machine.
-    pub fn new(host: Host, directory: PathBuf, settings: Settings) -> Self {
+    pub fn new(host: Host, directory: PathBuf, settings: Settings, peers: Vec<Host>) -> Self {
         let (starts, stop) = Default::default();
-        Self { host, disk: Memory::default(), directory, settings, starts, stop }
+        Self { host, disk: Memory::default(), directory, settings, peers, starts, stop }
     }
 
     /// Starts the replica on what the disk holds.
@@ -91,7 +93,7 @@ impl Machinery {
         *self.stop.lock().unwrap() = Some(stop);
         tokio::task::spawn_local(watch_role(world.clone(), self.host, replica.clone()));
         tokio::task::spawn_local(watch_end(self.clone(), world.clone(), incarnation, replica.clone()));
-        tokio::task::spawn_local(take_part(world.clone(), shared, effects, stopping));
+        tokio::task::spawn_local(take_part(world.clone(), shared, self.peers.clone(), effects, stopping));
     }
 
     fn config(&self) -> Config {
@@ -121,12 +123,14 @@ impl Machinery {
 }
 
 /// Takes part in the group, and leads when it is its turn.
-async fn take_part(world: World, shared: Shared, effects: Effects, stopping: watch::Receiver<bool>) {
+async fn take_part(
+    world: World,
+    shared: Shared,
+    members: Vec<Host>,
+    effects: Effects,
+    stopping: watch::Receiver<bool>,
+) {
     let host = shared.config.node_id;
-    let mut members = FOUNDERS.to_vec();
-    if !members.contains(&host) {
-        members.push(host);
-    }
     let mut stopped = stopping.clone();
     let founded = tokio::select! {
         founded = shared.replica.found(members.into_iter().map(member).collect()) => founded,
