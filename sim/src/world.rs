@@ -90,9 +90,6 @@ impl World {
         let mut inner = self.lock();
         let line = format!("{:>8} {}", inner.started.elapsed().as_millis(), what.as_ref());
         inner.mix(line.as_bytes());
-        if std::env::var_os("SIM_LIVE").is_some() {
-            eprintln!("{line}");
-        }
         inner.trace.push(line);
     }
 

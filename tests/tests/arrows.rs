@@ -117,6 +117,28 @@ fn pure_crates_have_nothing_impure_below_them() -> anyhow::Result<()> {
     findings.conclude()
 }
 
+#[test]
+fn the_seams_of_the_simulation_are_in_no_program() -> anyhow::Result<()> {
+    // Features as cargo unites them when it builds all programs; only tests have development dependencies.
+    let seam = "feature \"sim\"";
+    let programs = ["tree", "--workspace", "--locked", "--edges", "normal,build,features"];
+    let mut findings = Findings::default();
+    for line in output_of("cargo", &programs)?.lines().filter(|line| line.contains(seam)) {
+        findings.add(
+            line.trim(),
+            "would be built into a program",
+            "ask for it in sim/ only, as a dev-dependency",
+        );
+    }
+    findings.conclude()?;
+    let tests = output_of("cargo", &["tree", "-p", "meson-sim", "--locked", "--edges", "features"])?;
+    anyhow::ensure!(
+        tests.contains(seam),
+        "the simulation itself has no seams, or they have another name now"
+    );
+    Ok(())
+}
+
 /// Whether a source names something of a library, like `serde::Serialize`.
 fn names(source: &str, library: &str) -> bool {
     source.match_indices(&format!("{}::", library.replace('-', "_"))).any(|(start, _)| {
