@@ -99,10 +99,7 @@ impl Client {
     async fn cancel(&self, run: &str) {
         self.until_answered(Cancel { run_id: run.to_owned(), reason: "simulated".into() }.into()).await;
         self.world.note(format!("the cancel of {run} is answered"));
-        self.world.history(|history| {
-            history.cancelled.insert(run.to_owned());
-            Ok(())
-        });
+        self.world.history(|history| history.answered_cancel(run));
     }
 
     async fn until_answered(&self, command: Command) {

@@ -117,6 +117,18 @@ impl History {
         if first == run { Ok(()) } else { Err(format!("P2: {request} started {first} and {run}")) }
     }
 
+    /// A client was told that a run is cancelled: somebody must have applied that.
+    pub fn answered_cancel(&mut self, run: &str) -> Result<(), String> {
+        self.checks += 1;
+        self.cancelled.insert(run.to_owned());
+        let status = self.newest.run(run).map(|run| run.head.status).unwrap_or_default();
+        match RunStatus::try_from(status) {
+            Ok(RunStatus::Stopping) => Ok(()),
+            Ok(status) if status.is_terminal() => Ok(()),
+            _ => Err(format!("P1: the cancel of {run} was answered, and it is in {status} everywhere")),
+        }
+    }
+
     /// A client read everything: what was known when it began must be there.
     pub fn answered_read(&mut self, known: &Known, applied: u64, state: &State) -> Result<(), String> {
         self.checks += 1;
