@@ -53,6 +53,15 @@ impl Client {
         self.read().await;
     }
 
+    /// Reads again and again, spread over a time.
+    pub async fn watch(self, over: Duration) {
+        let end = self.world.elapsed() + over;
+        while self.world.elapsed() < end {
+            tokio::time::sleep(Duration::from_millis(random_in(10..60))).await;
+            self.read().await;
+        }
+    }
+
     async fn start(&self, number: u64) -> String {
         let request = format!("request-{}-{number}", self.host);
         let mut tries = 0;

@@ -67,6 +67,9 @@ async fn story(world: &World, directory: &std::path::Path) {
     let clients = CLIENTS.map(|host| Client { world: world.clone(), host });
     clients[0].register().await;
     let over = Duration::from_millis(random_in(4_000..10_000));
+    for client in clients.clone() {
+        tokio::task::spawn_local(client.watch(over));
+    }
     let working: Vec<JoinHandle<()>> =
         clients.into_iter().map(|client| tokio::task::spawn_local(client.work(over))).collect();
     let faults =

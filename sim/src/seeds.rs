@@ -17,7 +17,7 @@ const SAFEGUARDS: [&str; 6] =
 const SEEDS: u64 = 1_000;
 const TIME: Duration = Duration::from_secs(150);
 /// Seeds in which a planted bug must be noticed at least once.
-const BUG_SEEDS: u64 = 40;
+const BUG_SEEDS: u64 = 150;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))

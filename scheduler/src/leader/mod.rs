@@ -116,7 +116,8 @@ async fn serve(
                 }
             }
             _ = majority.tick() => {
-                if shared.replica.quorum_acked_at().unwrap_or(since).elapsed() > shared.config.majority_patience() {
+                let silence = shared.replica.quorum_acked_at().unwrap_or(since).elapsed();
+                if silence > shared.config.majority_patience() && !sabotage::without("stepping-down") {
                     warn!(term, "no majority answers: stepping down");
                     break;
                 }
