@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::run::simulate;
 
 /// Safeguards that can be taken away, by the names that `meson_raft::sabotage` has for them.
-const SAFEGUARDS: [&str; 6] =
-    ["sync-before-ack", "commit-before-ack", "read-barrier", "stepping-down", "fencing", "lease"];
+const SAFEGUARDS: [&str; 5] =
+    ["sync-before-ack", "commit-before-ack", "read-barrier", "stepping-down", "fencing"];
 /// Seeds that are run unless told otherwise, as far as the time goes: a machine that is busy gets through fewer.
 const SEEDS: u64 = 1_000;
 const TIME: Duration = Duration::from_secs(150);
