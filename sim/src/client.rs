@@ -91,9 +91,8 @@ impl Client {
             let (first, second) = (command(), (random_in(0..4) == 0).then(&mut command));
             let asked = first.run_id.clone();
             let second = async {
-                match second {
-                    Some(second) => drop(self.propose(second.into()).await),
-                    None => {}
+                if let Some(second) = second {
+                    drop(self.propose(second.into()).await);
                 }
             };
             let (answer, ()) = tokio::join!(self.propose(first.into()), second);

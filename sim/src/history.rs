@@ -84,7 +84,7 @@ impl History {
         if at.term > *term {
             (*term, *since) = (at.term, Instant::now());
         }
-        if at.index % FINGERPRINT_EVERY == 0 {
+        if at.index.is_multiple_of(FINGERPRINT_EVERY) {
             let mine = fingerprint(state);
             if *self.states.entry(at.index).or_insert(mine) != mine {
                 return Err(format!("{host} has another state than others had after entry {}", at.index));
