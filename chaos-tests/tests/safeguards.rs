@@ -16,6 +16,10 @@ const LONG: (u64, u64) = (3_000, 800);
 const CUT_MS: u64 = 4_500;
 const PAUSE_MS: u64 = 2_500;
 
+/// A deposed leader gives up after twice the longest election timer; with these it answers for as long as it is cut off.
+const SLOW_ELECTIONS: [(&str, &str); 2] =
+    [("MESON_ELECTION_MIN_MS", "800"), ("MESON_ELECTION_MAX_MS", "2400")];
+
 /// Each of these in turn, `times` times over.
 fn faults(of: impl Fn(u64) -> Fault, times: u64) -> Vec<Planned> {
     let planned =
@@ -23,21 +27,33 @@ fn faults(of: impl Fn(u64) -> Fault, times: u64) -> Vec<Planned> {
     (0..times).map(planned).collect()
 }
 
-/// Runs under these faults without a safeguard, or with all of them.
-fn strike(
-    safeguard: &str,
+/// How a run is set up.
+struct Setup {
+    /// The safeguard that is left out; empty for none.
+    without: &'static str,
     lease: (u64, u64),
-    replicas: Vec<Planned>,
-    others: Vec<Planned>,
-) -> anyhow::Result<Outcome> {
+    settings: &'static [(&'static str, &'static str)],
+    clients_each: u32,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { without: "", lease: SHORT, settings: &[], clients_each: 3 }
+    }
+}
+
+/// Runs under these faults.
+fn strike(setup: &Setup, replicas: Vec<Planned>, others: Vec<Planned>) -> anyhow::Result<Outcome> {
     let dir = tempfile::Builder::new().prefix("meson-safeguard-").tempdir()?;
     let mut options = Options::new(dir.path().to_owned(), 1);
-    (options.lease_ms, options.lease_margin_ms) = lease;
-    options.env.push(("MESON_HEARTBEAT_MS".into(), "300".into()));
-    options.env.push(("MESON_SABOTAGE".into(), safeguard.into()));
+    (options.lease_ms, options.lease_margin_ms) = setup.lease;
+    let settings = [("MESON_HEARTBEAT_MS", "300"), ("MESON_SABOTAGE", setup.without)];
+    let settings =
+        settings.iter().chain(setup.settings).map(|(name, value)| (name.to_string(), value.to_string()));
+    options.env.extend(settings);
     let lasts_ms = replicas.iter().chain(&others).map(|of| of.at_ms + of.lasts_ms).max().unwrap_or(0) + 1_000;
     let schedule = Schedule { seed: 1, lasts_ms, each_when_well: false, replicas, others };
-    run(Plan { options, schedule, clients_each: 3, pace: Pace::Slow })
+    run(Plan { options, schedule, clients_each: setup.clients_each, pace: Pace::Slow })
 }
 
 /// An executor after the other is cut off from all replicas for longer than its lease.
@@ -67,22 +83,31 @@ fn accuses(outcome: &Outcome, promise: Promise) -> anyhow::Result<()> {
 
 #[test]
 fn an_attempt_that_outlives_its_lease_is_noticed() -> anyhow::Result<()> {
-    accuses(&strike("lease", SHORT, Vec::new(), executors_cut_off(3))?, Promise::P3)
+    let setup = Setup { without: "lease", ..Setup::default() };
+    accuses(&strike(&setup, Vec::new(), executors_cut_off(3))?, Promise::P3)
 }
 
 #[test]
 fn a_report_that_no_fence_stops_is_noticed() -> anyhow::Result<()> {
-    accuses(&strike("fencing", SHORT, Vec::new(), executors_cut_off(4))?, Promise::P3)
+    let setup = Setup { without: "fencing", ..Setup::default() };
+    accuses(&strike(&setup, Vec::new(), executors_cut_off(4))?, Promise::P3)
 }
 
 #[test]
 fn an_answer_ahead_of_its_commit_is_noticed() -> anyhow::Result<()> {
-    accuses(&strike("commit-before-ack", LONG, leaders_cut_off(4), Vec::new())?, Promise::P1)
+    let setup = Setup {
+        without: "commit-before-ack",
+        settings: &SLOW_ELECTIONS,
+        clients_each: 12,
+        ..Setup::default()
+    };
+    accuses(&strike(&setup, leaders_cut_off(4), Vec::new())?, Promise::P1)
 }
 
 #[test]
 fn with_all_safeguards_the_same_faults_break_nothing() -> anyhow::Result<()> {
-    let outcome = strike("", LONG, leaders_cut_off(3), executors_cut_off(3))?;
+    let setup = Setup { lease: LONG, ..Setup::default() };
+    let outcome = strike(&setup, leaders_cut_off(3), executors_cut_off(3))?;
     ensure!(outcome.holds(), "{}", outcome.markdown());
     Ok(())
 }

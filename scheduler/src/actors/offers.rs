@@ -56,8 +56,8 @@ impl OffersActor {
         let patience = Duration::from_millis(config.lease_ms + config.lease_margin_ms);
         let state = self.shared.published.state();
         for agent in state.agents.values().filter(|agent| agent.up) {
-            let silent =
-                Instant::now().saturating_duration_since(self.shared.sessions.last_heard(&agent.agent_id));
+            let Some(last_heard) = self.shared.sessions.last_heard(&agent.agent_id) else { return };
+            let silent = last_heard.elapsed();
             if silent <= patience {
                 continue;
             }

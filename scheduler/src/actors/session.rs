@@ -171,7 +171,7 @@ impl Actor for SessionActor {
 impl Handler<Inbound> for SessionActor {
     type Result = ();
     fn handle(&mut self, Inbound(message): Inbound, _: &mut Self::Context) {
-        self.shared.sessions.heard(&self.agent);
+        self.shared.sessions.heard(&self.agent, self.id);
         match message {
             session_request::Message::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             session_request::Message::Report(report) => self.report(report),

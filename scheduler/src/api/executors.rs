@@ -85,7 +85,9 @@ pub async fn session(
     send(&outbound, session_response::Message::Welcome(welcome(&shared, term))).await?;
     let has = compare(&shared, term, &hello, &outbound).await?;
     let agent = hello.executor_id.clone();
-    let id = shared.sessions.open(&agent, outbound.clone(), has);
+    let Some(id) = shared.sessions.open(term, &agent, outbound.clone(), has) else {
+        return send(&outbound, session_response::Message::Redirect(redirect(&shared))).await;
+    };
     info!(agent, id, term, "executor connected");
     let actor = {
         let (shared, agent, outbound) = (shared.clone(), agent.clone(), outbound.clone());

@@ -85,6 +85,7 @@ async fn serve(
     }
     info!(term, "leading");
     effects.clear();
+    shared.sessions.begin(term);
     shared.leading.send_replace(Some(term));
     let mut dispatch = Dispatch::new(shared.clone());
     dispatch.all(recover(&shared.published.state()));
@@ -140,7 +141,7 @@ async fn relieve(shared: Shared) {
 
 fn end(shared: &Shared, term: u64) {
     shared.leading.send_replace(None);
-    shared.sessions.close_all();
+    shared.sessions.end();
     shared.soft.clear();
     info!(term, "no longer leading");
 }
