@@ -15,7 +15,7 @@ use openraft::ServerState;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::batcher::Proposals;
 use crate::network::Network;
 use crate::pace::Pace;
 use crate::space::Space;
@@ -28,12 +28,20 @@ const WRITES: u32 = 4;
 
 /// Watches over the elections of one replica.
 pub struct Elections {
-    raft: Raft,
-    pace: Pace,
-    space: Space,
-    network: Network,
-    election_min: Duration,
-    lease: Duration,
+    /// The library.
+    pub raft: Raft,
+    /// Of the disk.
+    pub pace: Pace,
+    /// On the disk.
+    pub space: Space,
+    /// Knows whether others have more entries.
+    pub network: Network,
+    /// Held back while this replica hands over.
+    pub proposals: Proposals,
+    /// The shortest timer.
+    pub election_min: Duration,
+    /// How long nobody votes after the last word of a leader.
+    pub lease: Duration,
 }
 
 /// How things stand, as the library has it.
@@ -48,13 +56,6 @@ struct Look {
 }
 
 impl Elections {
-    /// Over these parts of a replica.
-    pub fn new(config: &Config, raft: Raft, pace: Pace, space: Space, network: Network) -> Self {
-        let (election_min, lease) =
-            (Duration::from_millis(config.election_min_ms), Duration::from_millis(config.election_max_ms));
-        Elections { raft, pace, space, network, election_min, lease }
-    }
-
     /// Works until `stop` turns true or the library has ended.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         tokio::select! {
@@ -107,7 +108,10 @@ impl Elections {
             self.write_time().map_or(Duration::ZERO, |write| write.mul_f64(f64::from(WRITES) * spread));
         let led = if look.led { self.lease } else { Duration::ZERO };
         let behind = if self.network.saw_greater_log() { self.lease * 2 } else { Duration::ZERO };
-        led + behind + well.max(slow)
+        // The others may refuse the successor their votes until their lease of the old leader ends; it, whose vote the
+        // successor has, would else be the first to stand again, and win.
+        let handing = if self.proposals.are_held() { self.lease * 2 } else { Duration::ZERO };
+        led + behind + handing + well.max(slow)
     }
 
     /// How long a write takes here, if that is too long for the library's timer. A disk without room counts as one that

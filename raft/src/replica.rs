@@ -110,11 +110,20 @@ impl Replica {
         let compacting =
             compaction::run(raft.clone(), opened.log.clone(), config.snapshot_every_bytes, stopping.clone());
         tokio::spawn(compacting);
-        let elections =
-            Elections::new(&config, raft.clone(), opened.log.pace(), space.clone(), network.clone());
+        let proposals =
+            Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone());
+        let elections = Elections {
+            raft: raft.clone(),
+            pace: opened.log.pace(),
+            space: space.clone(),
+            network: network.clone(),
+            proposals: proposals.clone(),
+            election_min: Duration::from_millis(config.election_min_ms),
+            lease: Duration::from_millis(config.election_max_ms),
+        };
         tokio::spawn(elections.run(stopping.clone()));
         let inner = Inner {
-            proposals: Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone()),
+            proposals,
             space,
             reads: Reads::start(&config, raft.clone(), stopping),
             raft,

@@ -60,8 +60,7 @@ impl Operator {
         let old = self.fleet.some();
         // It runs on, or its machine was lost: then nobody may count on it again.
         let dead = random_in(0..2) == 0;
-        // A living one may lead, and handing over among four voters may end where it began.
-        let at_once = !dead || random_in(0..2) == 0;
+        let at_once = random_in(0..2) == 0;
         self.note(format!("replace {}, dead: {dead}, at once: {at_once}", old.host));
         if dead {
             self.fleet.retire(&old);
