@@ -1,0 +1,2 @@
+//! The stand-in's agent process.
+fn main() {}
