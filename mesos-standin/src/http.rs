@@ -207,6 +207,14 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// A random id in the form of a UUID.
+#[must_use]
+pub fn random_id() -> String {
+    let text = format!("{:032x}", ulid::Ulid::generate().0);
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod cluster;
+pub mod command_executor;
 pub mod http;
 pub mod link;
 pub mod master;

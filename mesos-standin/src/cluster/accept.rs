@@ -18,8 +18,6 @@ pub(super) struct Ground {
     pub role: String,
     /// Resources of the offers that no operation has used yet, without allocation.
     pub left: Vec<Resource>,
-    /// All resources that the offers stood for, reservations included: what the agent loses and gets back.
-    pub offered: Vec<Resource>,
 }
 
 impl Cluster {
@@ -41,7 +39,7 @@ impl Cluster {
             self.discard_offer(&offer.value, None);
         }
         let Some((agent, role)) = place else { return };
-        let mut ground = Ground { agent, role, left: offered.clone(), offered };
+        let mut ground = Ground { agent, role, left: offered };
         for operation in accept.operations {
             self.operate(id, &mut ground, operation);
         }

@@ -169,7 +169,7 @@ impl Master {
     }
 
     fn subscribe(self: &Arc<Self>, subscribe: call::Subscribe, encoding: meson_mesos::encoding::Encoding) -> Response {
-        let stream = stream_id();
+        let stream = http::random_id();
         let (sender, response) = http::event_stream(encoding, &[(STREAM_ID, stream.clone())]);
         let watched = sender.clone();
         self.lock().streams.insert(stream.clone(), sender);
@@ -231,12 +231,4 @@ impl Master {
             state.links.remove(&link);
         }
     }
-}
-
-/// A random id in the form of a UUID.
-fn stream_id() -> String {
-    let random = ulid::Ulid::generate().0;
-    let text = format!("{random:032x}");
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default().to_owned();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }

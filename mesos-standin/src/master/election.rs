@@ -5,7 +5,6 @@ use std::{
     fs::{File, OpenOptions},
     io::Write as _,
     path::Path,
-    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -55,6 +54,3 @@ fn replace(directory: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     std::fs::rename(aside, directory.join(name))?;
     Ok(())
 }
-
-/// How long a master that does not lead waits before it looks for the leader again.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
