@@ -18,7 +18,7 @@ use meson_mesos::{
 
 /// A stand-in of the Mesos agent, for tests. Flags that the real agent has too mean the same.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Options {
     #[command(subcommand)]
     command: Option<Command>,
