@@ -1,7 +1,5 @@
 //! Resources as the master reckons with them: values without allocation, reservations in the present form.
 
-#![expect(deprecated, reason = "`role` is how schedulers without RESERVATION_REFINEMENT see reservations")]
-
 use std::collections::BTreeSet;
 
 use meson_mesos::v1::{

@@ -170,7 +170,6 @@ pub fn role(role: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong with it.
-#[expect(deprecated, reason = "frameworks without MULTI_ROLE have `role`")]
 pub fn framework(info: &FrameworkInfo) -> Result<(), String> {
     if has_capability(info, capability::Type::MultiRole) {
         if info.role.is_some() {

@@ -18,7 +18,7 @@ use meson_mesos::{
 
 /// A stand-in of the Mesos agent, for tests. Flags that the real agent has too mean the same.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Options {
     #[command(subcommand)]
     command: Option<Command>,
@@ -36,7 +36,7 @@ struct Options {
     hostname: String,
     /// Directory of sandboxes and checkpoints.
     #[arg(long)]
-    work_dir: PathBuf,
+    work_dir: Option<PathBuf>,
     /// What each agent offers.
     #[arg(long, default_value = "cpus:4;mem:4096;disk:10240;ports:[31000-32000]")]
     resources: String,
@@ -94,16 +94,13 @@ async fn main() -> anyhow::Result<()> {
 fn settings(options: &Options, number: u32) -> anyhow::Result<Settings> {
     let host = options.listen.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
     let first = number == 1;
+    let work_dir = std::path::absolute(options.work_dir.as_ref().context("--work-dir is missing")?)?;
     Ok(Settings {
         masters: options.master.clone(),
         listen: if first { options.listen.clone() } else { format!("{host}:0") },
         hostname: if first { options.hostname.clone() } else { format!("{}-{number}", options.hostname) },
         advertise: options.ip.clone(),
-        work_dir: if options.agents == 1 {
-            std::path::absolute(&options.work_dir)?
-        } else {
-            std::path::absolute(options.work_dir.join(number.to_string()))?
-        },
+        work_dir: if options.agents == 1 { work_dir } else { work_dir.join(number.to_string()) },
         resources: resources::parse(&options.resources).context("--resources")?,
         attributes: attributes(&options.attributes)?,
         executor_registration_timeout: options.executor_registration_timeout,

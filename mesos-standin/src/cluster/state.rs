@@ -61,7 +61,6 @@ pub fn has_capability(info: &FrameworkInfo, wanted: v1::framework_info::capabili
 
 /// Roles of a framework: `roles` of multi-role frameworks, else `role`, by default `*`.
 #[must_use]
-#[expect(deprecated, reason = "frameworks without MULTI_ROLE have `role`")]
 pub fn roles(info: &FrameworkInfo) -> Vec<String> {
     if has_capability(info, v1::framework_info::capability::Type::MultiRole) {
         info.roles.clone()

@@ -40,6 +40,8 @@ class TestScheduler(Scheduler):
         self.events.put(("executor lost", executor_id["value"]))
 
     def error(self, driver, message):
+        # A scheduler that was failed over must not come back, or the two would take the framework from each other.
+        driver.stop(failover=True)
         self.events.put(("error", message))
 
     def disconnected(self, driver):
@@ -154,7 +156,7 @@ def main(arguments):
     second.start()
     successor.wait("reregistered")
     assert scheduler.wait("error") == "Framework failed over"
-    driver.stop(failover=True)
+    driver.join()
     second.reconcileTasks([])
     successor.wait_state("stays", "TASK_RUNNING")
 
