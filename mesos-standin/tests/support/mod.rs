@@ -134,10 +134,9 @@ impl Cluster {
         id
     }
 
-    /// Kills an agent's process and starts it again.
-    pub fn restart_agent(&mut self, number: usize) {
+    /// Starts an agent's process again, which was killed.
+    pub fn start_agent(&mut self, number: usize) {
         let agent = &mut self.agents[number];
-        agent.process.kill();
         agent.process = Process::start(env!("CARGO_BIN_EXE_standin-agent"), &agent.arguments, &agent.log);
         agent.process.line("standin-agent listens on ");
     }
@@ -269,6 +268,11 @@ impl Scheduler {
         Scheduler { master: master.to_owned(), stream_id, framework_id: String::new(), events, socket }
     }
 
+    /// The next event.
+    pub fn any(&self) -> Value {
+        self.events.recv_timeout(WAIT).expect("an event in time")
+    }
+
     /// The next event of a type; others are skipped.
     pub fn next(&self, kind: &str) -> Value {
         self.next_where(kind, |_| true)
@@ -293,6 +297,15 @@ impl Scheduler {
             status["task_id"]["value"] == task && status["state"] == state
         };
         self.next_where("UPDATE", fits)["update"]["status"].clone()
+    }
+
+    /// The next answer to a reconciliation of a task in a state.
+    pub fn reconciled(&self, task: &str, state: &str) {
+        self.next_where("UPDATE", |event| {
+            let status = &event["update"]["status"];
+            let is_it = status["task_id"]["value"] == task && status["state"] == state;
+            is_it && status["reason"] == "REASON_RECONCILIATION" && status["uuid"].is_null()
+        });
     }
 
     /// The next status of a task in a state; it and all before it are acknowledged.
