@@ -21,7 +21,8 @@ async fn main() -> Result<()> {
     let masters = arguments.next().ok_or("usage: one_task MASTERS COMMAND")?;
     let command = arguments.next().ok_or("usage: one_task MASTERS COMMAND")?;
 
-    let (scheduler, mut signals) = Scheduler::start(Config::new(masters.parse()?), framework(), vec![], None)?;
+    let (scheduler, mut signals) =
+        Scheduler::start(Config::new(masters.parse()?), framework(), vec![], None)?;
     let mut task: Option<TaskId> = None;
     while let Some(signal) = signals.next().await {
         match signal {

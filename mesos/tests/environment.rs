@@ -6,11 +6,8 @@ use meson_mesos::executor::{Environment, Token};
 use meson_mesos::{Credentials, duration};
 use proptest::prelude::*;
 
-const BASE: [(&str, &str); 3] = [
-    ("MESOS_FRAMEWORK_ID", "F1"),
-    ("MESOS_EXECUTOR_ID", "E1"),
-    ("MESOS_AGENT_ENDPOINT", "10.0.0.1:5051"),
-];
+const BASE: [(&str, &str); 3] =
+    [("MESOS_FRAMEWORK_ID", "F1"), ("MESOS_EXECUTOR_ID", "E1"), ("MESOS_AGENT_ENDPOINT", "10.0.0.1:5051")];
 
 fn read(more: &[(&str, &str)]) -> Result<Environment, meson_mesos::Error> {
     let all = BASE.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

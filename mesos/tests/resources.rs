@@ -1,7 +1,8 @@
 //! Arithmetic of resources: laws that hold for all of them, and the rules of Mesos by example.
 
 use meson_mesos::resources::{
-    self, Fixed, Quantity, Ranges, Resources, Wanted, allocated, check, may_use, parse, ranges, reserved, scalar, set,
+    self, Fixed, Quantity, Ranges, Resources, Wanted, allocated, check, may_use, parse, ranges, reserved,
+    scalar, set,
 };
 use meson_mesos::v1::Resource;
 use meson_mesos::v1::resource::disk_info::{Persistence, Source, source};
@@ -170,7 +171,10 @@ fn only_what_is_of_one_kind_is_added_up() {
         assert!(all.contains(&twice));
         assert_eq!(all.minus(&twice).unwrap().iter().count(), kinds.len() - 1);
     }
-    assert!(!of([reserved(cpus.clone(), "eng", None)]).contains(&of([cpus])), "a reservation is not passed over");
+    assert!(
+        !of([reserved(cpus.clone(), "eng", None)]).contains(&of([cpus])),
+        "a reservation is not passed over"
+    );
 }
 
 fn volume(id: &str, shared: bool) -> Resource {
@@ -263,7 +267,8 @@ fn malformed_resources_are_named() {
 
 #[test]
 fn flags_of_agents_are_read() {
-    let read = parse("cpus:4; mem:1024.5;ports:[31000-31001, 31005-31005];zones:{a,b};disk(eng):10;cpus:0.5").unwrap();
+    let read = parse("cpus:4; mem:1024.5;ports:[31000-31001, 31005-31005];zones:{a,b};disk(eng):10;cpus:0.5")
+        .unwrap();
     let wanted = of([
         scalar("cpus", 4.5),
         scalar("mem", 1024.5),

@@ -151,10 +151,13 @@ async fn events_come_whole_however_they_are_cut() {
         data: Some(vec![7; 5000].into()),
         ..v1::TaskStatus::default()
     };
-    let events = [Event::Rescind("O1".into()), Event::Update(status), Event::Heartbeat, Event::Rescind("O2".into())];
+    let events =
+        [Event::Rescind("O1".into()), Event::Update(status), Event::Heartbeat, Event::Rescind("O2".into())];
     let mut bytes = Vec::new();
     for event in &events {
-        bytes.extend_from_slice(&recordio::encode(&Encoding::Protobuf.encode(&wire::Event::from(event.clone()))));
+        bytes.extend_from_slice(&recordio::encode(
+            &Encoding::Protobuf.encode(&wire::Event::from(event.clone())),
+        ));
     }
     let (single, rest) = bytes.split_at(40);
     for byte in single {
@@ -352,9 +355,14 @@ async fn a_master_that_forgot_us_is_subscribed_to_again() {
 #[tokio::test]
 async fn answers_say_what_helps() {
     let (mut server, _stream, scheduler, _signals) = session().await;
-    let mismatch = "The stream ID 'stream-1' included in this request didn't match the stream ID currently associated";
+    let mismatch =
+        "The stream ID 'stream-1' included in this request didn't match the stream ID currently associated";
     for (status, body, remedy) in [
-        ("400 Bad Request", "Failed to validate scheduler::Call: Expecting 'accept' to be present", Remedy::GiveUp),
+        (
+            "400 Bad Request",
+            "Failed to validate scheduler::Call: Expecting 'accept' to be present",
+            Remedy::GiveUp,
+        ),
         ("400 Bad Request", mismatch, Remedy::Resubscribe),
         ("415 Unsupported Media Type", "", Remedy::GiveUp),
         ("501 Not Implemented", "", Remedy::GiveUp),
@@ -420,8 +428,9 @@ async fn streams_that_break_the_protocol_are_left_and_named() {
             stream
         })
     });
-    let long_stream_id: Act =
-        Box::new(|reply| Box::pin(async move { reply.stream(Some(&"x".repeat(129)), Encoding::Protobuf).await }));
+    let long_stream_id: Act = Box::new(|reply| {
+        Box::pin(async move { reply.stream(Some(&"x".repeat(129)), Encoding::Protobuf).await })
+    });
     for (act, named) in [
         (heartbeat_first, "not SUBSCRIBED"),
         (no_stream_id, "Mesos-Stream-Id"),

@@ -9,7 +9,7 @@ use meson_mesos::scheduler::{Config, Event, Scheduler, Signal, Signals, Subscrib
 use meson_mesos::v1::FrameworkInfo;
 use meson_mesos::v1::scheduler as wire;
 use meson_mesos::{Encoding, Error, Masters, Tls};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -21,8 +21,9 @@ use tokio_rustls::TlsAcceptor;
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -48,7 +49,8 @@ fn acceptor(authority: &Authority, name: &str, clients: Option<&Authority>) -> T
         Some(clients) => {
             let mut roots = RootCertStore::empty();
             roots.add(CertificateDer::from_pem_slice(&clients.pem()).unwrap()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
             builder.unwrap().with_client_cert_verifier(verifier)
         }
     };
@@ -84,7 +86,7 @@ async fn disconnected(signals: &mut Signals) -> Error {
 
 #[tokio::test]
 async fn a_master_with_a_certificate_of_our_authority_is_trusted() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let mut server = FakeServer::start_with(Some(acceptor(&authority, "127.0.0.1", None))).await;
     let tls = Tls { authorities: Some(authority.pem()), ..Tls::default() };
     let (_scheduler, mut signals) = start(&server, tls).unwrap();
@@ -93,7 +95,7 @@ async fn a_master_with_a_certificate_of_our_authority_is_trusted() {
 
 #[tokio::test]
 async fn others_are_not() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let tls = || Tls { authorities: Some(ours.pem()), ..Tls::default() };
     for (server, wrong) in [
         (acceptor(&theirs, "127.0.0.1", None), "UnknownIssuer"),
@@ -109,7 +111,7 @@ async fn others_are_not() {
 
 #[tokio::test]
 async fn our_certificate_is_shown() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let acceptor = acceptor(&authority, "127.0.0.1", Some(&authority));
     let mut server = FakeServer::start_with(Some(acceptor)).await;
     let anonymous = Tls { authorities: Some(authority.pem()), ..Tls::default() };
@@ -127,7 +129,7 @@ async fn our_certificate_is_shown() {
 #[tokio::test]
 async fn files_that_cannot_work_are_named_at_the_start() {
     let server = FakeServer::start().await;
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let (certificate, _) = authority.sign("a.example");
     let (_, other_key) = authority.sign("b.example");
     for (tls, named) in [

@@ -134,7 +134,10 @@ async fn the_session_follows_the_election() {
     let (scheduler, mut signals) = zookeeper.scheduler();
     let masters = zookeeper.client().await;
     masters.create("/mesos", b"", &CreateMode::Persistent.with_acls(Acls::creator_all())).await.unwrap();
-    masters.create("/mesos/log_replicas", b"", &CreateMode::Persistent.with_acls(Acls::creator_all())).await.unwrap();
+    masters
+        .create("/mesos/log_replicas", b"", &CreateMode::Persistent.with_acls(Acls::creator_all()))
+        .await
+        .unwrap();
     let first_node = candidate(&masters, first.address).await;
     let (id, stream) = take_over(&mut first).await;
     assert_eq!(id, None);

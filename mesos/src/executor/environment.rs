@@ -79,7 +79,9 @@ impl Environment {
 
     /// Reads variables from anywhere.
     pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
-        let variables = Variables(variables.into_iter().filter(|(_, value)| !value.is_empty()).collect());
+        let mut variables: BTreeMap<_, _> = variables.into_iter().collect();
+        variables.retain(|_, value| !value.is_empty());
+        let variables = Variables(variables);
         Ok(Self {
             framework_id: variables.required("MESOS_FRAMEWORK_ID")?.into(),
             executor_id: variables.required("MESOS_EXECUTOR_ID")?.into(),
@@ -143,7 +145,8 @@ impl Variables {
     }
 
     fn required(&self, name: &str) -> Result<String, Error> {
-        let missing = || Error::Settings(format!("{name} is not set: executors are started by a Mesos agent"));
+        let missing =
+            || Error::Settings(format!("{name} is not set: executors are started by a Mesos agent"));
         self.text(name).ok_or_else(missing)
     }
 

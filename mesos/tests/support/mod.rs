@@ -43,7 +43,8 @@ pub struct Reply(Box<dyn Connection>);
 
 impl Reply {
     pub async fn status(mut self, status: &str, more: &[(&str, &str)], body: &str) {
-        let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+        let mut head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
         for (name, value) in more {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -190,5 +191,8 @@ async fn serve(mut connection: Box<dyn Connection>, sender: mpsc::UnboundedSende
 
 /// The next signal, which has to come.
 pub async fn soon<T>(what: &str, future: impl Future<Output = Option<T>>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} does not come")).expect(what)
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what} does not come"))
+        .expect(what)
 }
