@@ -1,5 +1,7 @@
 //! Both encodings, and JSON as it is in the public documentation of the HTTP APIs (quoted, abridged).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use meson_mesos::encoding::Error;
 use meson_mesos::v1::scheduler::{Call, Event, call, event};
 use meson_mesos::v1::value::Type;

@@ -1,5 +1,7 @@
 //! The environment of an executor, and the lengths of time in it. Quotes are of the executor API's documentation.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::time::Duration;
 
 use meson_mesos::executor::{Environment, Token};

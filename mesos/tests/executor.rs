@@ -1,5 +1,7 @@
 //! An executor's session against a server that does what each test says. Quotes are of the executor API's documentation.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod support;
 
 use std::time::Duration;
@@ -305,9 +307,25 @@ async fn the_agents_unix_socket_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("executor.sock");
     let mut server = FakeServer::start_unix(tokio::net::UnixListener::bind(&path).unwrap());
-    let environment = environment(&server, &[("MESOS_DOMAIN_SOCKET", path.to_str().unwrap())]);
-    let (_executor, mut signals) = start(&environment);
+    let socket = ("MESOS_DOMAIN_SOCKET", path.to_str().unwrap());
+    // There, agents serve `/slave(N)/api/v1/executor` and forbid everything else; they do not speak TLS on it.
+    let more = [socket, ("MESOS_SLAVE_PID", "slave(7)@10.0.0.1:5051"), ("LIBPROCESS_SSL_ENABLED", "1")];
+    let (_executor, mut signals) = start(&environment(&server, &more));
     let (request, _stream) = subscribe(&mut server).await;
-    assert_eq!(request.path, "/api/v1/executor");
+    assert_eq!(request.path, "/slave(7)/api/v1/executor");
     until_subscribed(&mut signals).await;
+}
+
+#[tokio::test]
+async fn an_update_on_its_way_outlives_who_sent_it() {
+    let mut server = FakeServer::start().await;
+    let (executor, mut signals) = start(&environment(&server, &[]));
+    let (_, _stream) = subscribe(&mut server).await;
+    until_subscribed(&mut signals).await;
+    let update = executor.update(status("T1", TaskState::TaskRunning));
+    // The first poll takes the update; then nobody waits for it any more.
+    assert!(futures::FutureExt::now_or_never(update).is_none());
+    let (request, reply) = server.next().await;
+    reply.accepted().await;
+    assert_eq!(request.call::<wire::Call>().update.unwrap().status.task_id, "T1".into());
 }

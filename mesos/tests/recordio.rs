@@ -1,5 +1,7 @@
 //! RecordIO under any cut, and under damage. Quotes are of the public documentation of the HTTP APIs.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use meson_mesos::recordio::{Decoder, Error, encode};
 use proptest::prelude::*;
 

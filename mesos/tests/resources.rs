@@ -1,5 +1,7 @@
 //! Arithmetic of resources: laws that hold for all of them, and the rules of Mesos by example.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use meson_mesos::resources::{
     self, Fixed, Quantity, Ranges, Resources, Wanted, allocated, check, may_use, parse, ranges, reserved,
     scalar, set,

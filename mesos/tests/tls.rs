@@ -1,5 +1,7 @@
 //! TLS: whom we trust, what we show, and what is wrong with files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod support;
 
 use std::sync::Arc;

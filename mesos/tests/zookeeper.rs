@@ -1,5 +1,7 @@
 //! Detection of the leader by a real ZooKeeper server, the one that Debian has (`scripts/setup test` installs it).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod support;
 
 use std::net::{SocketAddr, TcpListener};
