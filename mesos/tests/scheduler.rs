@@ -149,11 +149,11 @@ async fn a_connection_that_breaks_is_no_end_either() {
 async fn silence_means_a_new_subscription() {
     let mut server = FakeServer::start().await;
     let mut config = config(&[&server]);
-    config.heartbeats_missed_max = 3;
+    config.heartbeats_missed_max = 5;
     let (_scheduler, mut signals) = start(config);
     let (_, reply) = server.next().await;
     let mut stream = reply.stream(Some("stream-1"), Encoding::Protobuf).await;
-    let heartbeat = Duration::from_millis(100);
+    let heartbeat = Duration::from_millis(400);
     stream.event::<wire::Event>(subscribed("F1", heartbeat)).await;
     until_subscribed(&mut signals).await;
     for _ in 0..6 {
@@ -162,7 +162,7 @@ async fn silence_means_a_new_subscription() {
         stream.event::<wire::Event>(Event::Heartbeat).await;
     }
     let error = until_disconnected(&mut signals).await;
-    assert!(matches!(error, Error::Silent { after, .. } if after == heartbeat * 3), "{error}");
+    assert!(matches!(error, Error::Silent { after, .. } if after == heartbeat * 5), "{error}");
     stream.closed_by_client().await;
     server.next().await;
 }

@@ -176,19 +176,19 @@ async fn the_session_follows_the_election() {
 async fn a_wrong_password_and_no_leader_are_told_apart() {
     let zookeeper = ZooKeeper::start().await;
     let server = FakeServer::start().await;
-    let start = |password: &str| {
+    let start = |password: &str, seconds| {
         let address = format!("zk://mesos:{password}@{}/mesos", zookeeper.servers());
         let mut config = Config::new(address.parse().unwrap());
-        config.http.subscribe_timeout = Duration::from_secs(3);
+        config.http.subscribe_timeout = Duration::from_secs(seconds);
         Scheduler::start(config, FrameworkInfo::default(), Vec::new(), None).unwrap()
     };
     let masters = zookeeper.client().await;
     masters.create("/mesos", b"", &CreateMode::Persistent.with_acls(Acls::creator_all())).await.unwrap();
-    let (_scheduler, mut signals) = start("sesame");
+    let (_scheduler, mut signals) = start("sesame", 2);
     let error = disconnected(&mut signals).await;
     assert!(matches!(error, Error::NoLeader(_)), "{error}");
     candidate(&masters, server.address).await;
-    let (_scheduler, mut signals) = start("guessed");
+    let (_scheduler, mut signals) = start("guessed", 6);
     let error = disconnected(&mut signals).await;
     assert!(matches!(error, Error::ZooKeeper { .. }), "{error}");
     assert!(!error.to_string().contains("guessed"), "{error}");
