@@ -1,10 +1,7 @@
 //! The executor of tasks that have a command instead of an executor: one task, one process, spoken of like Mesos's own
 //! command executor speaks of it. It is a client of the agent's HTTP API like any other executor.
 
-use std::{
-    collections::VecDeque,
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use anyhow::{Context as _, bail};
 use meson_mesos::{
@@ -13,7 +10,8 @@ use meson_mesos::{
     headers::{EXECUTOR_PATH, PROTOBUF},
     recordio,
     v1::{
-        CommandInfo, ExecutorId, FrameworkId, FrameworkInfo, KillPolicy, TaskId, TaskInfo, TaskState, TaskStatus,
+        CommandInfo, ExecutorId, FrameworkId, FrameworkInfo, KillPolicy, TaskId, TaskInfo, TaskState,
+        TaskStatus,
         executor::{Call, Event, call, event},
         framework_info::capability::Type as Capability,
         task_status::{Reason, Source},
@@ -30,7 +28,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{agent::command_of, cluster::{has_capability, is_terminal}};
+use crate::{
+    agent::command_of,
+    cluster::{has_capability, is_terminal},
+};
 
 /// Between `SIGTERM` and `SIGKILL` where no policy says otherwise: Mesos's.
 const GRACE: Duration = Duration::from_secs(3);
@@ -186,7 +187,7 @@ impl Executor {
             return;
         }
         self.killed = true;
-        let policy = policy.or_else(|| self.task.as_ref().and_then(|task| task.kill_policy.clone()));
+        let policy = policy.or_else(|| self.task.as_ref().and_then(|task| task.kill_policy));
         let grace = policy.and_then(|policy| policy.grace_period);
         let grace = grace.and_then(|grace| duration::of_contract(&grace)).unwrap_or(GRACE);
         if has_capability(&self.framework, Capability::TaskKillingState) {
@@ -202,7 +203,9 @@ impl Executor {
         self.pid = None;
         self.kill_at = None;
         let (state, reason, message) = match status {
-            Ok(status) if status.success() => (TaskState::TaskFinished, None, "Command exited with status 0".to_owned()),
+            Ok(status) if status.success() => {
+                (TaskState::TaskFinished, None, "Command exited with status 0".to_owned())
+            }
             Ok(status) if self.killed => (TaskState::TaskKilled, None, format!("Command {status}")),
             Ok(status) => {
                 (TaskState::TaskFailed, Some(Reason::CommandExecutorFailed), format!("Command {status}"))

@@ -152,7 +152,8 @@ pub fn event_stream(encoding: Encoding, headers: &[(&'static str, String)]) -> (
         Ok::<_, Infallible>(event)
     });
     let body = Body::from_stream(events);
-    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, encoding.media_type())], body).into_response();
+    let mut response =
+        (StatusCode::OK, [(header::CONTENT_TYPE, encoding.media_type())], body).into_response();
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(*name, value);
@@ -165,7 +166,10 @@ pub fn event_stream(encoding: Encoding, headers: &[(&'static str, String)]) -> (
 ///
 /// # Errors
 /// 401 when they are wrong or missing.
-pub fn principal(headers: &HeaderMap, credentials: &BTreeMap<String, String>) -> Result<Option<String>, Refusal> {
+pub fn principal(
+    headers: &HeaderMap,
+    credentials: &BTreeMap<String, String>,
+) -> Result<Option<String>, Refusal> {
     if credentials.is_empty() {
         return Ok(None);
     }
@@ -198,7 +202,8 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let group =
+            chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = LETTERS.get((group >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
             text.push(if place <= chunk.len() { char::from(letter) } else { '=' });

@@ -6,9 +6,7 @@
 
 use std::io;
 
-use meson_mesos::v1::{
-    AgentInfo, ExecutorInfo, FrameworkInfo, KillPolicy, Resource, TaskInfo, TaskStatus,
-};
+use meson_mesos::v1::{AgentInfo, ExecutorInfo, FrameworkInfo, KillPolicy, Resource, TaskInfo, TaskStatus};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -158,7 +158,10 @@ fn text_of_value(resource: &Resource) -> String {
         let ranges = ranges.range.iter().map(|range| format!("{}-{}", range.begin, range.end));
         return format!("[{}]", ranges.collect::<Vec<_>>().join(", "));
     }
-    format!("{{{}}}", resource.set.iter().flat_map(|set| set.item.iter().cloned()).collect::<Vec<_>>().join(", "))
+    format!(
+        "{{{}}}",
+        resource.set.iter().flat_map(|set| set.item.iter().cloned()).collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn is_same_kind(a: &Resource, b: &Resource) -> bool {
@@ -210,7 +213,9 @@ fn holds(all: &Resource, part: &Resource) -> bool {
         value::Type::Scalar => thousandths(all) >= thousandths(part),
         value::Type::Ranges => {
             let all = points(all);
-            points(part).iter().all(|part| all.iter().any(|all| all.begin <= part.begin && part.end <= all.end))
+            points(part)
+                .iter()
+                .all(|part| all.iter().any(|all| all.begin <= part.begin && part.end <= all.end))
         }
         value::Type::Set | value::Type::Text => items(all).is_superset(&items(part)),
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use meson_mesos::v1::{
-    CommandInfo, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, environment::variable,
-    executor, executor_info, framework_info::capability,
+    CommandInfo, ExecutorInfo, FrameworkInfo, Resource, TaskInfo,
+    environment::variable,
+    executor, executor_info,
+    framework_info::capability,
     scheduler::{Call, call},
     value,
 };
@@ -45,8 +47,12 @@ pub fn call(call: &Call, principal: Option<&str>) -> Result<(), String> {
     match kind {
         call::Type::Accept => expect(call.accept.is_some(), "accept"),
         call::Type::Decline => expect(call.decline.is_some(), "decline"),
-        call::Type::AcceptInverseOffers => expect(call.accept_inverse_offers.is_some(), "accept_inverse_offers"),
-        call::Type::DeclineInverseOffers => expect(call.decline_inverse_offers.is_some(), "decline_inverse_offers"),
+        call::Type::AcceptInverseOffers => {
+            expect(call.accept_inverse_offers.is_some(), "accept_inverse_offers")
+        }
+        call::Type::DeclineInverseOffers => {
+            expect(call.decline_inverse_offers.is_some(), "decline_inverse_offers")
+        }
         call::Type::Kill => expect(call.kill.is_some(), "kill"),
         call::Type::Shutdown => expect(call.shutdown.is_some(), "shutdown"),
         call::Type::Acknowledge => {
@@ -57,7 +63,8 @@ pub fn call(call: &Call, principal: Option<&str>) -> Result<(), String> {
         call::Type::Message => expect(call.message.is_some(), "message"),
         call::Type::Request => expect(call.request.is_some(), "request"),
         call::Type::UpdateFramework => {
-            let update = call.update_framework.as_ref().ok_or("Expecting 'update_framework' to be present")?;
+            let update =
+                call.update_framework.as_ref().ok_or("Expecting 'update_framework' to be present")?;
             if update.framework_info.id != call.framework_id {
                 return Err("'framework_id' differs from 'update_framework.framework_info.id'".to_owned());
             }
@@ -173,7 +180,9 @@ pub fn role(role: &str) -> Result<(), String> {
 pub fn framework(info: &FrameworkInfo) -> Result<(), String> {
     if has_capability(info, capability::Type::MultiRole) {
         if info.role.is_some() {
-            return Err("'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable".to_owned());
+            return Err(
+                "'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable".to_owned()
+            );
         }
         let mut seen = BTreeSet::new();
         let twice: Vec<&String> = info.roles.iter().filter(|role| !seen.insert(role.as_str())).collect();
@@ -185,9 +194,8 @@ pub fn framework(info: &FrameworkInfo) -> Result<(), String> {
         }
     } else {
         if !info.roles.is_empty() {
-            return Err(
-                "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable".to_owned()
-            );
+            return Err("'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable"
+                .to_owned());
         }
         role(info.role()).map_err(|error| format!("'FrameworkInfo.role' is not a valid role: {error}"))?;
     }
@@ -334,7 +342,9 @@ pub fn group_executor(executor: &ExecutorInfo, tasks: &[TaskInfo]) -> Result<(),
     }
     let cpus = resources::scalar(&executor.resources, "cpus");
     if cpus < CPUS_MIN {
-        return Err(format!("Executor '{name}' uses less CPUs ({cpus}) than the minimum required ({CPUS_MIN})"));
+        return Err(format!(
+            "Executor '{name}' uses less CPUs ({cpus}) than the minimum required ({CPUS_MIN})"
+        ));
     }
     let mem = resources::scalar(&executor.resources, "mem");
     if mem < MEM_MB_MIN {

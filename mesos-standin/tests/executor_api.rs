@@ -66,16 +66,15 @@ fn executors_get_their_environment_sandbox_and_uris() {
     let agent = cluster.add_agent(&[]);
     let files = cluster.dir.path().join("files");
     std::fs::create_dir(&files).expect("made");
-    std::fs::write(files.join("tool"), "#!/bin/sh\nenv > seen; pwd >> seen; cat inner >> seen; exit 7\n").expect("written");
+    std::fs::write(files.join("tool"), "#!/bin/sh\nenv > seen; pwd >> seen; cat inner >> seen; exit 7\n")
+        .expect("written");
     std::fs::write(files.join("inner"), "from an archive\n").expect("written");
     let mut tar = std::process::Command::new("tar");
     tar.arg("-czf").arg(files.join("a.tgz")).arg("-C").arg(&files).arg("inner");
     assert!(tar.status().expect("tar runs").success());
     let scheduler = Scheduler::subscribe(cluster.master(), &framework(&[]));
     let offer = scheduler.offer(Some(&agent));
-    let uri = |name: &str, executable: bool| {
-        json!({ "value": files.join(name).to_string_lossy(), "executable": executable })
-    };
+    let uri = |name: &str, executable: bool| json!({ "value": files.join(name).to_string_lossy(), "executable": executable });
     let environment = json!({ "variables": [{ "name": "MINE", "value": "yes" }] });
     let command = json!({
         "shell": false,
@@ -88,13 +87,28 @@ fn executors_get_their_environment_sandbox_and_uris() {
     // It never subscribes: its exit is the end of its task, and told to the framework.
     let status = scheduler.status_acknowledged("t", "TASK_FAILED");
     assert_eq!(status["reason"], "REASON_EXECUTOR_TERMINATED");
-    let runs = cluster.dir.path().join("agent-0/slaves").join(&agent).join("frameworks").join(&scheduler.framework_id);
-    let seen = std::fs::read_to_string(runs.join("executors/e/runs/latest/seen")).expect("the tool ran in its sandbox");
-    for name in ["MESOS_FRAMEWORK_ID", "MESOS_SANDBOX", "MESOS_DIRECTORY", "MESOS_SLAVE_PID", "MESOS_RECOVERY_TIMEOUT"] {
+    let runs = cluster
+        .dir
+        .path()
+        .join("agent-0/slaves")
+        .join(&agent)
+        .join("frameworks")
+        .join(&scheduler.framework_id);
+    let seen = std::fs::read_to_string(runs.join("executors/e/runs/latest/seen"))
+        .expect("the tool ran in its sandbox");
+    for name in [
+        "MESOS_FRAMEWORK_ID",
+        "MESOS_SANDBOX",
+        "MESOS_DIRECTORY",
+        "MESOS_SLAVE_PID",
+        "MESOS_RECOVERY_TIMEOUT",
+    ] {
         assert!(seen.contains(&format!("{name}=")), "{name} is missing:\n{seen}");
     }
     let endpoint = format!("MESOS_AGENT_ENDPOINT={}\n", cluster.agents[0].address);
-    for line in [&endpoint, "MESOS_EXECUTOR_ID=e\n", "MESOS_CHECKPOINT=1\n", "MINE=yes\n", "from an archive\n"] {
+    for line in
+        [&endpoint, "MESOS_EXECUTOR_ID=e\n", "MESOS_CHECKPOINT=1\n", "MINE=yes\n", "from an archive\n"]
+    {
         assert!(seen.contains(line), "{line} is missing:\n{seen}");
     }
     assert!(seen.contains("MESOS_RECOVERY_TIMEOUT=15mins\n"), "{seen}");

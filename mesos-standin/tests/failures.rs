@@ -103,7 +103,8 @@ fn executors_that_do_not_come_back_are_ended() {
     let (scheduler, _) = with_task(&mut cluster, AWARE, "sleep 600");
     let state = support::get(&cluster.agents[0].address, "/standin/state");
     let pid = state["executors"][0]["pid"].as_i64().expect("a process").to_string();
-    let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status().expect("kill runs");
+    let signal =
+        |name: &str| std::process::Command::new("kill").args([name, &pid]).status().expect("kill runs");
     cluster.agents[0].process.kill();
     // Stopped earlier it would get a hang-up when the agent dies.
     assert!(signal("-STOP").success());

@@ -26,7 +26,8 @@ fn two_hundred_agents_run_short_tasks() {
         ("--agents", AGENTS.to_string()),
         ("--resources", "cpus:1;mem:128".to_owned()),
     ];
-    let arguments: Vec<String> = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    let arguments: Vec<String> =
+        arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
     let log = cluster.dir.path().join("agents.log");
     let _agents = Process::start(env!("CARGO_BIN_EXE_standin-agent"), &arguments, &log);
     let scheduler = Scheduler::subscribe(cluster.master(), &framework(&["PARTITION_AWARE"]));
@@ -44,7 +45,10 @@ fn two_hundred_agents_run_short_tasks() {
                 continue;
             }
             let mut tasks = Vec::new();
-            while tasks.len() < 2 && amount(&offer, "cpus") >= 0.5 * (tasks.len() + 1) as f64 && launched < TASKS {
+            while tasks.len() < 2
+                && amount(&offer, "cpus") >= 0.5 * (tasks.len() + 1) as f64
+                && launched < TASKS
+            {
                 tasks.push(task(&offer, &format!("t{launched}"), "true"));
                 launched += 1;
             }

@@ -88,7 +88,8 @@ impl Test {
 
     fn accept(&mut self, stream: &str, framework: &str, offers: &[&Offer], operation: Value) {
         let ids: Vec<Value> = offers.iter().map(|offer| json!({ "value": offer.id.value })).collect();
-        let body = json!({ "offer_ids": ids, "operations": [operation], "filters": { "refuse_seconds": 0.0 } });
+        let body =
+            json!({ "offer_ids": ids, "operations": [operation], "filters": { "refuse_seconds": 0.0 } });
         self.call(stream, framework, json!({ "type": "ACCEPT", "accept": body }));
     }
 
@@ -231,7 +232,8 @@ fn an_executor_is_counted_once_and_must_stay_the_same() {
     test.register(1, "cpus:2;mem:1024;disk:10");
     let offer = test.offers("s").remove(0);
     // 0.5 for the executor and three times 0.5 for tasks are all there is.
-    let tasks: Vec<Value> = ["a", "b", "c", "d"].iter().map(|name| with_executor(&offer, name, 0.5)).collect();
+    let tasks: Vec<Value> =
+        ["a", "b", "c", "d"].iter().map(|name| with_executor(&offer, name, 0.5)).collect();
     test.launch("s", &id, &offer, &tasks);
     assert_eq!(only(&test.statuses("s")).task_id.value, "d");
     assert_eq!(test.launched().len(), 3);
@@ -242,7 +244,9 @@ fn an_executor_is_counted_once_and_must_stay_the_same() {
     other["executor"]["command"]["value"] = json!("something else");
     test.launch("s", &id, &offer, &[with_executor(&offer, "e", 0.1), other]);
     let statuses = test.statuses("s");
-    assert!(only(&statuses).message().starts_with("ExecutorInfo is not compatible with existing ExecutorInfo"));
+    assert!(
+        only(&statuses).message().starts_with("ExecutorInfo is not compatible with existing ExecutorInfo")
+    );
 }
 
 #[test]
@@ -252,11 +256,23 @@ fn tasks_are_refused_for_what_they_lack() {
     test.register(1, "cpus:8;mem:1024");
     let mut cases: Vec<(Box<dyn Fn(&mut Value)>, &str)> = Vec::new();
     cases.push((Box::new(|task| task["resources"] = json!([])), "Task uses no resources"));
-    cases.push((Box::new(|task| task["agent_id"]["value"] = json!("x")), "Task uses invalid agent x while agent"));
-    cases.push((Box::new(|task| task["executor"] = executor(0.1)), "Task should have at least one (but not both)"));
-    cases.push((Box::new(|task| task["task_id"]["value"] = json!("a/b")), "'a/b' contains invalid characters"));
+    cases.push((
+        Box::new(|task| task["agent_id"]["value"] = json!("x")),
+        "Task uses invalid agent x while agent",
+    ));
+    cases.push((
+        Box::new(|task| task["executor"] = executor(0.1)),
+        "Task should have at least one (but not both)",
+    ));
+    cases.push((
+        Box::new(|task| task["task_id"]["value"] = json!("a/b")),
+        "'a/b' contains invalid characters",
+    ));
     cases.push((Box::new(|task| task["task_id"]["value"] = json!("")), "ID must not be empty"));
-    cases.push((Box::new(|task| task["resources"][0]["scalar"]["value"] = json!(-1.0)), "Task uses invalid resources"));
+    cases.push((
+        Box::new(|task| task["resources"][0]["scalar"]["value"] = json!(-1.0)),
+        "Task uses invalid resources",
+    ));
     cases.push((
         Box::new(|task| task["kill_policy"] = json!({ "grace_period": { "nanoseconds": -1 } })),
         "Task's 'kill_policy.grace_period' must be non-negative",

@@ -16,14 +16,27 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 fn requests_are_refused_for_their_form() {
     let cluster = Cluster::new(&[]);
     let master = cluster.master();
-    let subscribe = json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": framework(&[]) } }).to_string();
+    let subscribe =
+        json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": framework(&[]) } }).to_string();
     let cases: [(&str, &[(&str, &str)], &str, u16, &str); 8] = [
         ("GET", &[JSON], "", 405, "POST"),
         ("POST", &[], &subscribe, 400, "Expecting 'Content-Type' to be present"),
-        ("POST", &[("Content-Type", "text/plain")], &subscribe, 415, "Expecting 'Content-Type' of application/json"),
+        (
+            "POST",
+            &[("Content-Type", "text/plain")],
+            &subscribe,
+            415,
+            "Expecting 'Content-Type' of application/json",
+        ),
         ("POST", &[JSON, ("Accept", "text/html")], &subscribe, 406, "Expecting 'Accept' to allow"),
         ("POST", &[JSON], "{", 400, "Failed to parse body into JSON"),
-        ("POST", &[JSON], r#"{"type":"SUBSCRIBE","subscribe":{}}"#, 400, "Failed to convert JSON into Call protobuf"),
+        (
+            "POST",
+            &[JSON],
+            r#"{"type":"SUBSCRIBE","subscribe":{}}"#,
+            400,
+            "Failed to convert JSON into Call protobuf",
+        ),
         ("POST", &[JSON], "{}", 400, "Failed to validate scheduler::Call: Expecting 'type' to be present"),
         // "SUBSCRIBE calls should never include the Mesos-Stream-Id header."
         (
@@ -189,7 +202,8 @@ fn declined_resources_stay_away_until_revive() {
     scheduler.accepted("REVIVE", json!({}));
     let offer = scheduler.offer(None);
     scheduler.accepted("SUPPRESS", json!({}));
-    scheduler.accepted("DECLINE", json!({ "offer_ids": [offer["id"]], "filters": { "refuse_seconds": 0.0 } }));
+    scheduler
+        .accepted("DECLINE", json!({ "offer_ids": [offer["id"]], "filters": { "refuse_seconds": 0.0 } }));
     let quiet = scheduler.events_within(Duration::from_millis(600));
     assert!(quiet.iter().all(|event| offers(event).is_empty()), "{quiet:?}");
     scheduler.accepted("REVIVE", json!({}));

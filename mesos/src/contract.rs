@@ -13,7 +13,10 @@ impl encoding::Error {
 }
 
 /// The field's value, or what it is to have one.
-pub(crate) fn present<T>(field: Option<T>, lacks: impl FnOnce() -> encoding::Error) -> Result<T, encoding::Error> {
+pub(crate) fn present<T>(
+    field: Option<T>,
+    lacks: impl FnOnce() -> encoding::Error,
+) -> Result<T, encoding::Error> {
     field.ok_or_else(lacks)
 }
 

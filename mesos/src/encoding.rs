@@ -14,8 +14,10 @@ use prost_reflect::{
 };
 
 /// What JSON looks like.
-const JSON_WRITTEN: SerializeOptions =
-    SerializeOptions::new().stringify_64_bit_integers(false).use_proto_field_name(true).skip_default_fields(true);
+const JSON_WRITTEN: SerializeOptions = SerializeOptions::new()
+    .stringify_64_bit_integers(false)
+    .use_proto_field_name(true)
+    .skip_default_fields(true);
 const JSON_READ: DeserializeOptions = DeserializeOptions::new().deny_unknown_fields(false);
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -76,7 +78,9 @@ impl Encoding {
     /// The encoding of a `Content-Type`, if it is one of the two.
     pub fn of_media_type(media_type: &str) -> Option<Self> {
         let bare = media_type.split(';').next().unwrap_or_default().trim();
-        [Self::Protobuf, Self::Json].into_iter().find(|encoding| bare.eq_ignore_ascii_case(encoding.media_type()))
+        [Self::Protobuf, Self::Json]
+            .into_iter()
+            .find(|encoding| bare.eq_ignore_ascii_case(encoding.media_type()))
     }
 
     /// Writes a message.
@@ -109,8 +113,9 @@ impl Encoding {
             }
             Self::Json => {
                 let mut json = serde_json::Deserializer::from_slice(bytes);
-                let dynamic = DynamicMessage::deserialize_with_options(descriptor::<M>(), &mut json, &JSON_READ)
-                    .map_err(|error| malformed(error.to_string()))?;
+                let dynamic =
+                    DynamicMessage::deserialize_with_options(descriptor::<M>(), &mut json, &JSON_READ)
+                        .map_err(|error| malformed(error.to_string()))?;
                 json.end().map_err(|error| malformed(error.to_string()))?;
                 complete(&dynamic)?;
                 M::decode(dynamic.encode_to_vec().as_slice()).map_err(|error| malformed(error.to_string()))
@@ -126,7 +131,10 @@ fn descriptor<M: Name>() -> MessageDescriptor {
 fn complete(message: &DynamicMessage) -> Result<(), Error> {
     let mut path = Vec::new();
     if missing(message, &mut path) {
-        return Err(Error::Missing { message: message.descriptor().full_name().to_owned(), path: path.join(".") });
+        return Err(Error::Missing {
+            message: message.descriptor().full_name().to_owned(),
+            path: path.join("."),
+        });
     }
     Ok(())
 }

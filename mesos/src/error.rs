@@ -165,7 +165,9 @@ impl Error {
             Self::Said { subscribed: false, .. } => Remedy::GiveUp,
             Self::Said { message, .. } if is_final(message) => Remedy::GiveUp,
             Self::Said { .. } => Remedy::Resubscribe,
-            Self::Redirected { .. } | Self::LeaderChanged { .. } | Self::NotSubscribed(_) => Remedy::Resubscribe,
+            Self::Redirected { .. } | Self::LeaderChanged { .. } | Self::NotSubscribed(_) => {
+                Remedy::Resubscribe
+            }
             Self::Ended { .. } | Self::Silent { .. } | Self::Framing { .. } => Remedy::Resubscribe,
             Self::Message { .. } | Self::Protocol { .. } => Remedy::Resubscribe,
         }

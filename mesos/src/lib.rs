@@ -6,7 +6,7 @@
 //! - [`v1`]: the wire contract, generated from `proto/mesos/v1`;
 //! - [`encoding`], [`recordio`], [`headers`], [`duration`]: for those who speak the other side, too.
 //!
-//! The README shows how they go together.
+//! The README shows how they go together; its code is compiled with the tests.
 
 mod backoff;
 mod contract;
@@ -28,3 +28,7 @@ pub use encoding::Encoding;
 pub use error::{Error, Remedy};
 pub use http::{Credentials, Settings, Tls};
 pub use signals::Signals;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -76,7 +76,10 @@ impl Decoder {
     }
 
     /// The next whole record, or none yet. After an error, the same error again.
-    #[allow(clippy::should_implement_trait, reason = "a decoder can have more after `None`, an iterator has not")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a decoder can have more after `None`, an iterator has not"
+    )]
     pub fn next(&mut self) -> Result<Option<Bytes>, Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

@@ -70,7 +70,8 @@ impl Agent {
             .map_err(|error| Refusal::BadRequest(format!("Failed to validate Executor::Call: {error}")))?;
         let key = (call.framework_id.value.clone(), call.executor_id.value.clone());
         let kind = call.r#type();
-        let encoding = if kind == call::Type::Subscribe { Some(http::accepted_encoding(headers)?) } else { None };
+        let encoding =
+            if kind == call::Type::Subscribe { Some(http::accepted_encoding(headers)?) } else { None };
         if kind == call::Type::Heartbeat {
             return Ok(StatusCode::ACCEPTED.into_response());
         }
@@ -129,10 +130,13 @@ impl Agent {
         for update in subscribe.unacknowledged_updates {
             self.take_update(&mut state, &key.0, update.status);
         }
-        let unacknowledged = subscribe.unacknowledged_tasks.iter().map(|task| task.task_id.value.clone()).collect();
+        let unacknowledged =
+            subscribe.unacknowledged_tasks.iter().map(|task| task.task_id.value.clone()).collect();
         self.drop_undelivered(&mut state, key, unacknowledged);
-        let unused =
-            state.executors.get(key).is_some_and(|executor| !executor.ever_sent && executor.queued.is_empty());
+        let unused = state
+            .executors
+            .get(key)
+            .is_some_and(|executor| !executor.ever_sent && executor.queued.is_empty());
         if unused {
             return self.shutdown_executor(&mut state, key);
         }
@@ -205,16 +209,20 @@ impl Agent {
 async fn read_file(Shared(agent): Shared<Arc<Agent>>, uri: Uri) -> Response {
     let query = uri.query().unwrap_or_default();
     let value = |name: &str| {
-        query.split('&').filter_map(|part| part.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+        query
+            .split('&')
+            .filter_map(|part| part.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     };
     let Some(path) = value("path") else {
         return Refusal::BadRequest("Expecting 'path=value' in query.\n".to_owned()).into_response();
     };
     let path = path.replace("%2F", "/");
     let root = agent.settings.work_dir.join("slaves");
-    let inside = std::fs::canonicalize(&path).ok().filter(|path| {
-        std::fs::canonicalize(&root).is_ok_and(|root| path.starts_with(root))
-    });
+    let inside = std::fs::canonicalize(&path)
+        .ok()
+        .filter(|path| std::fs::canonicalize(&root).is_ok_and(|root| path.starts_with(root)));
     let Some(bytes) = inside.and_then(|path| std::fs::read(path).ok()) else {
         return StatusCode::NOT_FOUND.into_response();
     };

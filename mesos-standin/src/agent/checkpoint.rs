@@ -134,7 +134,8 @@ impl Agent {
 }
 
 fn kept(state: &State) -> Kept {
-    let checkpoints = |framework: &str| state.frameworks.get(framework).is_some_and(FrameworkInfo::checkpoint);
+    let checkpoints =
+        |framework: &str| state.frameworks.get(framework).is_some_and(FrameworkInfo::checkpoint);
     let executors = state.executors.iter().filter(|(key, _)| checkpoints(&key.0));
     let updates = state.updates.pending().into_iter().filter(|(framework, _)| checkpoints(framework));
     Kept {

@@ -32,7 +32,9 @@ async fn fetch(uri: &Uri, sandbox: &Path) -> anyhow::Result<()> {
         Some(name) => name.as_str(),
         None => path.rsplit('/').next().unwrap_or_default(),
     };
-    if name.is_empty() || Path::new(name).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+    if name.is_empty()
+        || Path::new(name).components().any(|part| !matches!(part, std::path::Component::Normal(_)))
+    {
         bail!("`{name}` is no file name within the sandbox");
     }
     let target = sandbox.join(name);
@@ -40,7 +42,9 @@ async fn fetch(uri: &Uri, sandbox: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(parent)?;
     }
     if let Some(rest) = uri.value.strip_prefix("http://") {
-        let body = tokio::time::timeout(DOWNLOAD_MAX, download(rest)).await.context("the download took too long")??;
+        let body = tokio::time::timeout(DOWNLOAD_MAX, download(rest))
+            .await
+            .context("the download took too long")??;
         fs::write(&target, body)?;
     } else if uri.value.contains("://") && !uri.value.starts_with("file://") {
         bail!("the stand-in fetches paths, file:// and http:// only");
@@ -83,7 +87,8 @@ async fn download(address: &str) -> anyhow::Result<Vec<u8>> {
     stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("the answer was cut short")?;
+    let end =
+        answer.windows(4).position(|window| window == b"\r\n\r\n").context("the answer was cut short")?;
     let body = answer.split_off(end + 4);
     let head = String::from_utf8_lossy(&answer);
     if head.split_whitespace().nth(1) != Some("200") {

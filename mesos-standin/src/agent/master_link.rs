@@ -2,12 +2,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
-use tokio::{
-    io::AsyncWriteExt as _,
-    net::TcpStream,
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::mpsc, time::timeout};
 
 use super::Agent;
 use crate::{
@@ -86,7 +81,9 @@ impl Agent {
         };
         let read = async {
             // A master that is silent for so long is lost, or this agent is lost to it.
-            while let Ok(Ok(Some(message))) = timeout(silence_max, link::read::<ToAgent, _>(&mut reader)).await {
+            while let Ok(Ok(Some(message))) =
+                timeout(silence_max, link::read::<ToAgent, _>(&mut reader)).await
+            {
                 if let Some(body) = message.body {
                     self.obey(body);
                 }
@@ -142,8 +139,11 @@ impl Agent {
     /// What the agent says of itself.
     fn registration(&self) -> Register {
         let state = self.lock();
-        let mut register =
-            Register { agent: state.info.clone(), frameworks: state.frameworks.values().cloned().collect(), ..Register::default() };
+        let mut register = Register {
+            agent: state.info.clone(),
+            frameworks: state.frameworks.values().cloned().collect(),
+            ..Register::default()
+        };
         for ((framework, _), executor) in &state.executors {
             if !executor.generated && executor.phase != super::executor::Phase::Terminated {
                 register.executors.push(executor.info.clone());

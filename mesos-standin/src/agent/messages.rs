@@ -20,7 +20,9 @@ impl Agent {
                 message: Some(event::Message { data: message.data.into() }),
                 ..Event::default()
             }),
-            None => tracing::info!(framework = key.0, executor = key.1, "message dropped: no running executor"),
+            None => {
+                tracing::info!(framework = key.0, executor = key.1, "message dropped: no running executor")
+            }
         }
     }
 

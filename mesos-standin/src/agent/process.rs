@@ -22,7 +22,7 @@ use nix::{
 use tokio::process::{Child, Command};
 
 use super::{
-    Agent, State, Settings,
+    Agent, Settings, State,
     executor::{Ending, Executor, Key, Phase},
     fetch,
 };
@@ -52,7 +52,12 @@ impl Agent {
         let mut child = match self.start_process(&start).await {
             Ok(child) => child,
             Err(error) => {
-                tracing::warn!(framework = key.0, executor = key.1, error = format!("{error:#}"), "launch failed");
+                tracing::warn!(
+                    framework = key.0,
+                    executor = key.1,
+                    error = format!("{error:#}"),
+                    "launch failed"
+                );
                 let ending = Ending {
                     state: TaskState::TaskFailed,
                     reason: Reason::ContainerLaunchFailed,
@@ -74,7 +79,8 @@ impl Agent {
             }
             self.checkpoint(&state);
         }
-        let watch = tokio::spawn(Arc::clone(&self).watch_registration(key.clone(), container.unwrap_or_default()));
+        let watch =
+            tokio::spawn(Arc::clone(&self).watch_registration(key.clone(), container.unwrap_or_default()));
         let status = child.wait().await;
         watch.abort();
         let status = status.ok().map_or(-1, std::os::unix::process::ExitStatusExt::into_raw);
@@ -90,9 +96,10 @@ impl Agent {
         let timeout = self.settings.executor_registration_timeout;
         tokio::time::sleep(timeout).await;
         let mut state = self.lock();
-        let late = state.executors.get_mut(&key).filter(|executor| {
-            executor.phase == Phase::Registering && executor.container.value == container
-        });
+        let late = state
+            .executors
+            .get_mut(&key)
+            .filter(|executor| executor.phase == Phase::Registering && executor.container.value == container);
         if let Some(executor) = late {
             executor.phase = Phase::Terminating;
             executor.ending = Some(Ending {

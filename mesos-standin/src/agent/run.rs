@@ -24,7 +24,8 @@ impl Agent {
         let framework_id = run.framework.id.as_ref().map_or_else(String::new, |id| id.value.clone());
         let mut state = self.lock();
         state.frameworks.insert(framework_id.clone(), run.framework);
-        let batches = if run.group { vec![run.tasks] } else { run.tasks.into_iter().map(|task| vec![task]).collect() };
+        let batches =
+            if run.group { vec![run.tasks] } else { run.tasks.into_iter().map(|task| vec![task]).collect() };
         for tasks in batches {
             let Some(first) = tasks.first() else { continue };
             let info = run.executor.clone().unwrap_or_else(|| command_executor(&framework_id, first));
@@ -47,7 +48,11 @@ impl Agent {
         if let Some(Phase::Terminating | Phase::Terminated) = phase {
             for task in &tasks {
                 let said = Said {
-                    state: if state.is_partition_aware(&key.0) { TaskState::TaskGone } else { TaskState::TaskLost },
+                    state: if state.is_partition_aware(&key.0) {
+                        TaskState::TaskGone
+                    } else {
+                        TaskState::TaskLost
+                    },
                     reason: Reason::ExecutorTerminated,
                     message: "Executor is terminating or terminated".to_owned(),
                 };

@@ -28,7 +28,14 @@ pub(super) struct Said {
 
 impl Agent {
     /// The agent says something of a task: an update like an executor's, to be acknowledged by the scheduler.
-    pub(super) fn say(&self, state: &mut State, framework: &str, task: &str, executor: Option<&str>, said: Said) {
+    pub(super) fn say(
+        &self,
+        state: &mut State,
+        framework: &str,
+        task: &str,
+        executor: Option<&str>,
+        said: Said,
+    ) {
         let status = TaskStatus {
             task_id: TaskId { value: task.to_owned() },
             state: said.state.into(),
@@ -69,7 +76,8 @@ impl Agent {
     /// An executor's update: taken, then acknowledged to it, for it is kept here from now on.
     pub(super) fn executor_update(&self, framework: &str, executor_id: &str, status: TaskStatus) {
         let mut state = self.lock();
-        let acknowledged = event::Acknowledged { task_id: status.task_id.clone(), uuid: status.uuid().to_vec().into() };
+        let acknowledged =
+            event::Acknowledged { task_id: status.task_id.clone(), uuid: status.uuid().to_vec().into() };
         self.take_update(&mut state, framework, status);
         let key = (framework.to_owned(), executor_id.to_owned());
         if let Some(stream) = state.executors.get(&key).and_then(|executor| executor.stream.as_ref()) {
@@ -87,7 +95,11 @@ impl Agent {
         let Acknowledge { framework_id, task_id, uuid } = acknowledge;
         match state.updates.acknowledge(framework_id, task_id, uuid, self.elapsed()) {
             Acknowledged::Unexpected => {
-                tracing::warn!(framework_id, task_id, "unexpected acknowledgement of a status update ignored");
+                tracing::warn!(
+                    framework_id,
+                    task_id,
+                    "unexpected acknowledgement of a status update ignored"
+                );
             }
             Acknowledged::Done { terminal: false } => {
                 if let Some(next) = state.updates.oldest(framework_id, task_id).cloned() {
@@ -139,7 +151,8 @@ impl State {
 
     /// Forgets executors that ended and whose tasks are all acknowledged, and frameworks without executors.
     pub(super) fn drop_finished_executors(&mut self) {
-        self.executors.retain(|_, executor| executor.phase != Phase::Terminated || !executor.tasks.is_empty());
+        self.executors
+            .retain(|_, executor| executor.phase != Phase::Terminated || !executor.tasks.is_empty());
         let used: Vec<&String> = self.executors.keys().map(|(framework, _)| framework).collect();
         self.frameworks.retain(|id, _| used.contains(&id));
     }

@@ -82,7 +82,8 @@ impl Agent {
                 executor.ending = Some(Ending {
                     state: TaskState::TaskFailed,
                     reason: Reason::ExecutorReregistrationTimeout,
-                    message: "Executor did not reregister within the time after the agent's restart".to_owned(),
+                    message: "Executor did not reregister within the time after the agent's restart"
+                        .to_owned(),
                 });
                 executor.pid.into_iter().for_each(kill_group);
             }

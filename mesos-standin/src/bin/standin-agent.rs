@@ -4,16 +4,16 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use meson_mesos_standin::{
-    agent::{Agent, Settings},
-    command_executor, resources,
-};
 use meson_mesos::{
     duration,
     v1::{
         Attribute,
         value::{Scalar, Text, Type},
     },
+};
+use meson_mesos_standin::{
+    agent::{Agent, Settings},
+    command_executor, resources,
 };
 
 /// A stand-in of the Mesos agent, for tests. Flags that the real agent has too mean the same.
@@ -116,7 +116,8 @@ fn settings(options: &Options, number: u32) -> anyhow::Result<Settings> {
 /// Numbers become scalars, all else text.
 fn attributes(line: &str) -> anyhow::Result<Vec<Attribute>> {
     let one = |part: &str| {
-        let (name, value) = part.split_once(':').with_context(|| format!("`{part}` is no attribute: name:value"))?;
+        let (name, value) =
+            part.split_once(':').with_context(|| format!("`{part}` is no attribute: name:value"))?;
         let name = name.trim().to_owned();
         let value = value.trim();
         Ok(match value.parse::<f64>() {

@@ -61,8 +61,9 @@ async fn main() -> anyhow::Result<()> {
     if let Some(file) = &options.credentials {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let (principal, secret) =
-                line.split_once(char::is_whitespace).context("a line of credentials is `principal secret`")?;
+            let (principal, secret) = line
+                .split_once(char::is_whitespace)
+                .context("a line of credentials is `principal secret`")?;
             config.credentials.insert(principal.to_owned(), secret.trim().to_owned());
         }
     }

@@ -100,7 +100,11 @@ impl Cluster {
                 self.say(id, &task.task_id.value, Some(&task.agent_id.value), &told);
             }
             if !is_launch(operation) {
-                self.drop_operation(id, operation, &format!("Operation attempted with invalid offers: {error}"));
+                self.drop_operation(
+                    id,
+                    operation,
+                    &format!("Operation attempted with invalid offers: {error}"),
+                );
             }
         }
     }
@@ -122,7 +126,9 @@ impl Cluster {
             return;
         }
         match operation.r#type() {
-            operation::Type::Launch => self.launch(id, ground, operation.launch.unwrap_or_default().task_infos),
+            operation::Type::Launch => {
+                self.launch(id, ground, operation.launch.unwrap_or_default().task_infos)
+            }
             operation::Type::LaunchGroup => {
                 self.launch_group(id, ground, operation.launch_group.unwrap_or_default());
             }
@@ -171,7 +177,8 @@ impl Cluster {
         if operation_id.is_none() {
             return;
         }
-        let status = OperationStatus { operation_id, state: state.into(), message, ..OperationStatus::default() };
+        let status =
+            OperationStatus { operation_id, state: state.into(), message, ..OperationStatus::default() };
         let event = Event {
             r#type: Some(event::Type::UpdateOperationStatus.into()),
             update_operation_status: Some(event::UpdateOperationStatus { status }),

@@ -137,7 +137,8 @@ impl Cluster {
         let mut id = info.id.as_ref().map_or_else(String::new, |id| id.value.clone());
         let down = self.maintenance.down.contains(&info.hostname);
         if down || self.registry.gone.contains_key(&id) {
-            let message = if down { "Operator initiated 'Machine DOWN'" } else { "Agent has been marked gone" };
+            let message =
+                if down { "Operator initiated 'Machine DOWN'" } else { "Agent has been marked gone" };
             let message = message.to_owned();
             let message = FromMaster::ShutdownAgent(link::Reason { message }).into();
             return self.out.push(Output::Agent { link, message });
@@ -171,14 +172,21 @@ impl Cluster {
             pings_missed: 0,
             lost_at: None,
             deactivated: self.agents.get(&id).is_some_and(|agent| agent.deactivated),
-            executors: register.executors.iter().map(|executor| (executor_key(executor), executor.clone())).collect(),
+            executors: register
+                .executors
+                .iter()
+                .map(|executor| (executor_key(executor), executor.clone()))
+                .collect(),
             killed: killed.clone(),
         };
         self.agents.insert(id.clone(), agent);
         self.admit(&id);
         let reconcile = self.unreported_tasks(&id, &register);
         let ping_timeout = self.config.agent_ping_interval * f64::from(self.config.agent_pings_missed_max);
-        self.tell(&id, FromMaster::Registered(Registered { agent_id: id.clone(), reconcile, ping_timeout }).into());
+        self.tell(
+            &id,
+            FromMaster::Registered(Registered { agent_id: id.clone(), reconcile, ping_timeout }).into(),
+        );
         self.take_tasks(&id, &register, returns);
         self.tell_of_ended(&id, &register, &killed);
         self.allocate(Some(&id));
@@ -198,10 +206,9 @@ impl Cluster {
         let mut unreported = Vec::new();
         for (framework_id, framework) in &self.frameworks {
             for (task_id, task) in &framework.tasks {
-                let reported = register
-                    .tasks
-                    .iter()
-                    .any(|report| report.framework_id == *framework_id && report.task.task_id.value == *task_id);
+                let reported = register.tasks.iter().any(|report| {
+                    report.framework_id == *framework_id && report.task.task_id.value == *task_id
+                });
                 if task.agent == id && !reported {
                     unreported.push(link::KillTask {
                         framework_id: framework_id.clone(),
@@ -241,8 +248,11 @@ impl Cluster {
             let told_state = task.state;
             framework.tasks.insert(task_id.clone(), task);
             if let Some(message) = returns {
-                let told =
-                    Told { state: told_state, reason: Reason::AgentReregistered, message: message.to_owned() };
+                let told = Told {
+                    state: told_state,
+                    reason: Reason::AgentReregistered,
+                    message: message.to_owned(),
+                };
                 self.say(&report.framework_id, &task_id, Some(id), &told);
             }
         }
@@ -374,9 +384,17 @@ impl Cluster {
     /// Tasks on an agent, by framework.
     fn tasks_on(&self, id: &str) -> Vec<(String, Vec<String>)> {
         let of = |framework: &state::Framework| -> Vec<String> {
-            framework.tasks.iter().filter(|(_, task)| task.agent == id).map(|(task, _)| task.clone()).collect()
+            framework
+                .tasks
+                .iter()
+                .filter(|(_, task)| task.agent == id)
+                .map(|(task, _)| task.clone())
+                .collect()
         };
-        self.frameworks.iter().map(|(framework_id, framework)| (framework_id.clone(), of(framework))).collect()
+        self.frameworks
+            .iter()
+            .map(|(framework_id, framework)| (framework_id.clone(), of(framework)))
+            .collect()
     }
 
     /// Frameworks that do not checkpoint lose what ran on an agent when it disconnects.
@@ -387,8 +405,11 @@ impl Cluster {
             if framework.info.checkpoint.unwrap_or(false) {
                 continue;
             }
-            let told =
-                Told { state: TaskState::TaskLost, reason: Reason::AgentDisconnected, message: message.clone() };
+            let told = Told {
+                state: TaskState::TaskLost,
+                reason: Reason::AgentDisconnected,
+                message: message.clone(),
+            };
             for task in tasks {
                 self.settle(&framework_id, &task, &told);
             }

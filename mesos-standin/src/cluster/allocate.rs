@@ -87,7 +87,12 @@ impl Cluster {
     }
 
     /// The framework and role that are next in line for what an agent has free, and the part they can have.
-    fn next_offer_of(&self, agent: &str, free: &[Resource], shares: &Shares) -> Option<(String, String, Vec<Resource>)> {
+    fn next_offer_of(
+        &self,
+        agent: &str,
+        free: &[Resource],
+        shares: &Shares,
+    ) -> Option<(String, String, Vec<Resource>)> {
         let mut line: Vec<(f64, f64, &String, String)> = Vec::new();
         for (id, framework) in self.frameworks.iter().filter(|(_, framework)| framework.is_active()) {
             for role in framework.roles().into_iter().filter(|role| !framework.suppressed.contains(role)) {
@@ -95,7 +100,9 @@ impl Cluster {
                 line.push((shares.of_role(&role) / weight, shares.of_framework(&role, id), id, role));
             }
         }
-        line.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(b.2)).then(a.3.cmp(&b.3)));
+        line.sort_by(|a, b| {
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(b.2)).then(a.3.cmp(&b.3))
+        });
         line.into_iter().find_map(|(_, _, id, role)| {
             let part = self.part_for(agent, id, &role, free);
             (!part.is_empty()).then(|| (id.clone(), role, part))
@@ -112,7 +119,8 @@ impl Cluster {
         if has_gpus && !state::has_capability(&framework.info, Capability::GpuResources) {
             return Vec::new();
         }
-        let fits = |resource: &&Resource| resources::reserved_role(resource).is_none_or(|reserved| reserved == role);
+        let fits =
+            |resource: &&Resource| resources::reserved_role(resource).is_none_or(|reserved| reserved == role);
         let part: Vec<Resource> = free.iter().filter(fits).cloned().collect();
         let worth =
             resources::scalar(&part, "cpus") >= CPUS_MIN || resources::scalar(&part, "mem") >= MEM_MB_MIN;
@@ -128,8 +136,9 @@ impl Cluster {
         self.next_offer += 1;
         let info = self.agents.get(agent_id).map(|agent| agent.info.clone()).unwrap_or_default();
         let executors = self.agents.get(agent_id).into_iter().flat_map(|agent| agent.executors.iter());
-        let executor_ids =
-            executors.filter(|((framework, _), _)| framework == framework_id).map(|(_, e)| e.executor_id.clone());
+        let executor_ids = executors
+            .filter(|((framework, _), _)| framework == framework_id)
+            .map(|(_, e)| e.executor_id.clone());
         let offer = v1::Offer {
             id: OfferId { value: id.clone() },
             framework_id: FrameworkId { value: framework_id.to_owned() },
@@ -197,7 +206,8 @@ impl Shares {
     }
 
     fn dominant(&self, held: impl Fn(&str) -> f64) -> f64 {
-        let share = |(name, total): (&&'static str, &f64)| if *total > 0.0 { held(name) / total } else { 0.0 };
+        let share =
+            |(name, total): (&&'static str, &f64)| if *total > 0.0 { held(name) / total } else { 0.0 };
         self.total.iter().map(share).fold(0.0, f64::max)
     }
 }

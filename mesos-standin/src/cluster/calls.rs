@@ -136,8 +136,13 @@ impl Cluster {
             // The built-in allocator of Mesos ignores requests, and so does this one.
             call::Type::Request => {}
             call::Type::Subscribe | call::Type::UpdateFramework => {}
-            call::Type::Unknown | call::Type::AcknowledgeOperationStatus | call::Type::ReconcileOperations => {
-                return Err(Refusal::NotImplemented(format!("{} is not part of the stand-in", kind.as_str_name())));
+            call::Type::Unknown
+            | call::Type::AcknowledgeOperationStatus
+            | call::Type::ReconcileOperations => {
+                return Err(Refusal::NotImplemented(format!(
+                    "{} is not part of the stand-in",
+                    kind.as_str_name()
+                )));
             }
         }
         Ok(())
@@ -162,7 +167,11 @@ impl Cluster {
             if self.offers.get(&offer.value).is_some_and(|offer| offer.framework == id) {
                 self.discard_offer(&offer.value, Some(filters));
             } else {
-                tracing::warn!(framework = id, offer = offer.value, "decline ignored: the offer is no longer valid");
+                tracing::warn!(
+                    framework = id,
+                    offer = offer.value,
+                    "decline ignored: the offer is no longer valid"
+                );
             }
         }
     }
@@ -199,10 +208,8 @@ impl Cluster {
     }
 
     fn shutdown(&mut self, id: &str, shutdown: call::Shutdown) {
-        let message = link::ShutdownExecutor {
-            framework_id: id.to_owned(),
-            executor_id: shutdown.executor_id.value,
-        };
+        let message =
+            link::ShutdownExecutor { framework_id: id.to_owned(), executor_id: shutdown.executor_id.value };
         self.tell(&shutdown.agent_id.value, FromMaster::Shutdown(message).into());
     }
 

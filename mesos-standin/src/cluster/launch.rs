@@ -3,15 +3,11 @@
 use std::collections::VecDeque;
 
 use meson_mesos::v1::{
-    ExecutorInfo, FrameworkId, Resource, TaskInfo, TaskState, offer::operation::LaunchGroup, task_status::Reason,
+    ExecutorInfo, FrameworkId, Resource, TaskInfo, TaskState, offer::operation::LaunchGroup,
+    task_status::Reason,
 };
 
-use super::{
-    Cluster,
-    accept::Ground,
-    state::Task,
-    tasks::Told,
-};
+use super::{Cluster, accept::Ground, state::Task, tasks::Told};
 use crate::{
     link::{FromMaster, RunTasks},
     resources, validate,
@@ -174,7 +170,14 @@ impl Cluster {
         }
     }
 
-    fn run(&mut self, id: &str, agent: &str, executor: Option<ExecutorInfo>, tasks: Vec<TaskInfo>, group: bool) {
+    fn run(
+        &mut self,
+        id: &str,
+        agent: &str,
+        executor: Option<ExecutorInfo>,
+        tasks: Vec<TaskInfo>,
+        group: bool,
+    ) {
         let Some(framework) = self.frameworks.get(id).map(|framework| framework.info.clone()) else { return };
         self.tell(agent, FromMaster::Run(Box::new(RunTasks { framework, executor, tasks, group })).into());
     }

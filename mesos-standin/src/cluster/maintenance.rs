@@ -48,9 +48,7 @@ impl Cluster {
         let changed: Vec<String> = self
             .agents
             .iter()
-            .filter(|(_, agent)| {
-                next.of(&agent.info.hostname) != self.maintenance.of(&agent.info.hostname)
-            })
+            .filter(|(_, agent)| next.of(&agent.info.hostname) != self.maintenance.of(&agent.info.hostname))
             .map(|(id, _)| id.clone())
             .collect();
         self.maintenance = next;
@@ -69,7 +67,9 @@ impl Cluster {
         for machine in machines {
             if self.maintenance.of(machine.hostname()).is_none() {
                 let name = machine.hostname();
-                return Err(Refusal::BadRequest(format!("Machine '{name}' is not part of a maintenance schedule")));
+                return Err(Refusal::BadRequest(format!(
+                    "Machine '{name}' is not part of a maintenance schedule"
+                )));
             }
         }
         for machine in machines {
@@ -82,7 +82,10 @@ impl Cluster {
                 .collect();
             for agent in agents {
                 let message = "Operator initiated 'Machine DOWN'".to_owned();
-                self.tell(&agent, FromMaster::ShutdownAgent(link::Reason { message: message.clone() }).into());
+                self.tell(
+                    &agent,
+                    FromMaster::ShutdownAgent(link::Reason { message: message.clone() }).into(),
+                );
                 self.end_agent(&agent, &message);
             }
         }
@@ -118,7 +121,7 @@ impl Cluster {
                 let waits = framework.inverse_filters.contains_key(agent_id)
                     || self.inverse_offers.values().any(|o| o.framework == *id && o.agent == *agent_id);
                 if uses && !waits {
-                    asked.push((id.clone(), agent_id.clone(), unavailability.clone(), agent.info.clone()));
+                    asked.push((id.clone(), agent_id.clone(), *unavailability, agent.info.clone()));
                 }
             }
         }

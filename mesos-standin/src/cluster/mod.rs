@@ -26,7 +26,7 @@ use meson_mesos::v1::{MasterInfo, scheduler::Event};
 
 pub use calls::{Answer, Refusal};
 pub use config::Config;
-pub use faults::{Faults, Fault};
+pub use faults::{Fault, Faults};
 pub use frameworks::Subscription;
 pub use operator::VERSION;
 pub use state::{Agent, Framework, InverseOffer, Offer, Registry, Task, has_capability, is_terminal};
@@ -158,7 +158,8 @@ impl Cluster {
 
     /// Sends an event to a framework, unless its scheduler is away.
     fn send(&mut self, framework: &str, event: Event) {
-        let Some(stream) = self.frameworks.get(framework).and_then(|framework| framework.stream.clone()) else {
+        let Some(stream) = self.frameworks.get(framework).and_then(|framework| framework.stream.clone())
+        else {
             return;
         };
         self.out.push(Output::Event { stream, event: Box::new(event) });

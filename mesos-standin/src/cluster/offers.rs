@@ -40,7 +40,12 @@ impl Cluster {
         }
         let until = self.now.elapsed + seconds;
         if let Some(framework) = self.frameworks.get_mut(framework) {
-            framework.filters.push(Filter { role: role.to_owned(), agent: agent.to_owned(), resources, until });
+            framework.filters.push(Filter {
+                role: role.to_owned(),
+                agent: agent.to_owned(),
+                resources,
+                until,
+            });
         }
     }
 

@@ -25,7 +25,8 @@ impl Cluster {
         }
         match call.r#type() {
             call::Type::UpdateMaintenanceSchedule => {
-                let update = call.update_maintenance_schedule.ok_or_else(|| missing("update_maintenance_schedule"))?;
+                let update =
+                    call.update_maintenance_schedule.ok_or_else(|| missing("update_maintenance_schedule"))?;
                 self.set_schedule(now, update.schedule).map(|()| None)
             }
             call::Type::StartMaintenance => {
@@ -77,8 +78,10 @@ impl Cluster {
                 response::Type::GetVersion
             }
             call::Type::GetMaster => {
-                answer.get_master =
-                    Some(response::GetMaster { master_info: Some(self.master.clone()), ..Default::default() });
+                answer.get_master = Some(response::GetMaster {
+                    master_info: Some(self.master.clone()),
+                    ..Default::default()
+                });
                 response::Type::GetMaster
             }
             call::Type::GetTasks => {
@@ -119,7 +122,8 @@ impl Cluster {
 
     /// A deactivated agent keeps its tasks and gets no offers.
     fn set_deactivated(&mut self, id: &str, deactivated: bool) -> Result<(), Refusal> {
-        let agent = self.agents.get_mut(id).ok_or_else(|| Refusal::NotFound(format!("Agent '{id}' not found")))?;
+        let agent =
+            self.agents.get_mut(id).ok_or_else(|| Refusal::NotFound(format!("Agent '{id}' not found")))?;
         agent.deactivated = deactivated;
         if deactivated {
             self.rescind_offers_on(id);

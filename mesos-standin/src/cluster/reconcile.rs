@@ -30,7 +30,8 @@ impl Cluster {
         if framework.tasks.contains_key(task) {
             return self.tell_known(id, task);
         }
-        let may_come_back = agent.map_or(!self.recovered.is_empty(), |agent| self.recovered.contains_key(agent));
+        let may_come_back =
+            agent.map_or(!self.recovered.is_empty(), |agent| self.recovered.contains_key(agent));
         if may_come_back {
             tracing::info!(framework = id, task, "reconciliation dropped: agents have not yet reregistered");
             return;
@@ -63,7 +64,9 @@ impl Cluster {
 
     /// The latest state of a known task that its scheduler may know already.
     fn tell_known(&mut self, id: &str, task_id: &str) {
-        let Some(task) = self.frameworks.get(id).and_then(|framework| framework.tasks.get(task_id)) else { return };
+        let Some(task) = self.frameworks.get(id).and_then(|framework| framework.tasks.get(task_id)) else {
+            return;
+        };
         let told = Told {
             state: task.known_state(),
             reason: Reason::Reconciliation,

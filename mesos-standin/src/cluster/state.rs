@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use meson_mesos::v1::{self, AgentInfo, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, TaskState, TaskStatus};
+use meson_mesos::v1::{
+    self, AgentInfo, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, TaskState, TaskStatus,
+};
 use serde::{Deserialize, Serialize};
 
 /// Statuses kept of each task, for people who look.
@@ -187,6 +189,13 @@ pub fn is_terminal(state: TaskState) -> bool {
     };
     matches!(
         state,
-        TaskFinished | TaskFailed | TaskKilled | TaskError | TaskLost | TaskDropped | TaskGone | TaskGoneByOperator
+        TaskFinished
+            | TaskFailed
+            | TaskKilled
+            | TaskError
+            | TaskLost
+            | TaskDropped
+            | TaskGone
+            | TaskGoneByOperator
     )
 }

@@ -43,13 +43,22 @@ impl Cluster {
     /// A scheduler acknowledges an update. A task is forgotten once its terminal update is acknowledged.
     pub(super) fn acknowledge(&mut self, framework_id: &str, agent_id: &str, task_id: &str, uuid: &[u8]) {
         if self.agents.get(agent_id).is_none_or(|agent| agent.link.is_none()) {
-            tracing::warn!(framework_id, agent_id, task_id, "acknowledgement dropped: the agent is not connected");
+            tracing::warn!(
+                framework_id,
+                agent_id,
+                task_id,
+                "acknowledgement dropped: the agent is not connected"
+            );
             return;
         }
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
         if let Some(task) = framework.tasks.get(task_id).filter(|task| task.agent == agent_id) {
             let Some((state, known)) = &task.update else {
-                tracing::warn!(framework_id, task_id, "acknowledgement ignored: no update was sent by this master");
+                tracing::warn!(
+                    framework_id,
+                    task_id,
+                    "acknowledgement ignored: no update was sent by this master"
+                );
                 return;
             };
             if state::is_terminal(*state) && known == uuid {
@@ -96,8 +105,11 @@ impl Cluster {
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
         let task = framework.tasks.get(task_id).or_else(|| framework.unreachable.get(task_id));
         let Some(task) = task else { return };
-        let status = master_status(self.now.unix, told, task_id, Some(task.agent.as_str()), task.executor.as_deref());
-        if let Some(mut task) = framework.tasks.remove(task_id).or_else(|| framework.unreachable.remove(task_id)) {
+        let status =
+            master_status(self.now.unix, told, task_id, Some(task.agent.as_str()), task.executor.as_deref());
+        if let Some(mut task) =
+            framework.tasks.remove(task_id).or_else(|| framework.unreachable.remove(task_id))
+        {
             task.state = told.state;
             task.remember(status.clone());
             keep_completed(framework, task);
@@ -110,7 +122,8 @@ impl Cluster {
         let since = self.now.unix;
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
         let Some(mut task) = framework.tasks.remove(task_id) else { return };
-        let mut status = master_status(since, told, task_id, Some(task.agent.as_str()), task.executor.as_deref());
+        let mut status =
+            master_status(since, told, task_id, Some(task.agent.as_str()), task.executor.as_deref());
         status.unreachable_time = Some(time_info(since));
         task.remember(status.clone());
         if state::is_terminal(task.state) {

@@ -168,7 +168,11 @@ impl Master {
         }
     }
 
-    fn subscribe(self: &Arc<Self>, subscribe: call::Subscribe, encoding: meson_mesos::encoding::Encoding) -> Response {
+    fn subscribe(
+        self: &Arc<Self>,
+        subscribe: call::Subscribe,
+        encoding: meson_mesos::encoding::Encoding,
+    ) -> Response {
         let stream = http::random_id();
         let (sender, response) = http::event_stream(encoding, &[(STREAM_ID, stream.clone())]);
         let watched = sender.clone();
@@ -211,7 +215,8 @@ impl Master {
                 (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("//{leader}"))]).into_response()
             }
             Some(leader) if leader != self.address => {
-                (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("//{leader}{path}"))]).into_response()
+                (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("//{leader}{path}"))])
+                    .into_response()
             }
             _ => Refusal::Unavailable("No leader elected".to_owned()).into_response(),
         }

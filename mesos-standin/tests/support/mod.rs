@@ -91,8 +91,11 @@ pub struct Agent {
 impl Cluster {
     /// A master with short times, and more settings.
     pub fn new(more: &[&str]) -> Cluster {
-        let mut cluster =
-            Cluster { dir: tempfile::tempdir().expect("a directory"), masters: Vec::new(), agents: Vec::new() };
+        let mut cluster = Cluster {
+            dir: tempfile::tempdir().expect("a directory"),
+            masters: Vec::new(),
+            agents: Vec::new(),
+        };
         cluster.add_master(more);
         cluster
     }
@@ -178,7 +181,8 @@ pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]
 
 fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("a connection");
-    let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n", body.len());
+    let mut head =
+        format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -283,7 +287,8 @@ impl Scheduler {
         let deadline = Instant::now() + WAIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).unwrap_or_else(|_| panic!("no {kind} within {WAIT:?}"));
+            let event =
+                self.events.recv_timeout(left).unwrap_or_else(|_| panic!("no {kind} within {WAIT:?}"));
             if event["type"] == kind && fits(&event) {
                 return event;
             }
@@ -379,7 +384,8 @@ impl Scheduler {
 
     /// Acknowledges an update.
     pub fn acknowledge(&self, status: &Value) {
-        let body = json!({ "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"] });
+        let body =
+            json!({ "agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"] });
         self.accepted("ACKNOWLEDGE", body);
     }
 

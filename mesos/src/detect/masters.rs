@@ -74,11 +74,7 @@ fn zookeeper(rest: &str) -> Result<ZooKeeperUrl, Error> {
     if servers.is_empty() {
         return Err(wrong("no servers"));
     }
-    Ok(ZooKeeperUrl {
-        servers: servers.join(","),
-        path: path.to_owned(),
-        digest: digest.map(str::to_owned),
-    })
+    Ok(ZooKeeperUrl { servers: servers.join(","), path: path.to_owned(), digest: digest.map(str::to_owned) })
 }
 
 fn with_port(server: &str) -> String {
@@ -92,7 +88,8 @@ mod tests {
 
     #[test]
     fn lists_and_paths_are_told_apart() {
-        let list = |addresses: &[&str]| Masters::List(addresses.iter().map(|&address| address.into()).collect());
+        let list =
+            |addresses: &[&str]| Masters::List(addresses.iter().map(|&address| address.into()).collect());
         assert_eq!("m1:5050, m2".parse::<Masters>().unwrap(), list(&["m1:5050", "m2"]));
         let url = ZooKeeperUrl { servers: "z1:2181,z2:2182".into(), path: "/mesos".into(), digest: None };
         assert_eq!("zk://z1,z2:2182/mesos".parse::<Masters>().unwrap(), Masters::ZooKeeper(url.clone()));

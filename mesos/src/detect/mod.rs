@@ -25,8 +25,10 @@ impl Detector {
     pub fn start(masters: &Masters, https: bool) -> Result<Self, Error> {
         match masters {
             Masters::List(addresses) => {
-                let urls: Vec<_> =
-                    addresses.iter().map(|address| scheduler_url(address, https)).collect::<Result<_, _>>()?;
+                let urls: Vec<_> = addresses
+                    .iter()
+                    .map(|address| scheduler_url(address, https))
+                    .collect::<Result<_, _>>()?;
                 if urls.is_empty() {
                     return Err(Error::Settings("no masters".to_owned()));
                 }
@@ -78,7 +80,11 @@ fn scheduler_url(address: &str, https: bool) -> Result<Url, Error> {
         return Err(wrong("neither http nor https, or without a host".to_owned()));
     }
     // The port of a URL that names none is Mesos's, unless it is a whole URL, where it is the scheme's.
-    if url.port().is_none() && !address.contains("://") && !address.ends_with(":80") && !address.ends_with(":443") {
+    if url.port().is_none()
+        && !address.contains("://")
+        && !address.ends_with(":80")
+        && !address.ends_with(":443")
+    {
         url.set_port(Some(MASTER_PORT)).map_err(|()| wrong("cannot have a port".to_owned()))?;
     }
     url.set_path(headers::SCHEDULER_PATH);

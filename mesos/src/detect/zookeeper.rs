@@ -182,7 +182,8 @@ fn ended(event: zookeeper_client::WatchedEvent) -> Result<(), Trouble> {
 }
 
 fn lowest(nodes: &[String]) -> Option<&String> {
-    let sequence = |node: &&String| node.strip_prefix(NODE_PREFIX).and_then(|digits| digits.parse::<i64>().ok());
+    let sequence =
+        |node: &&String| node.strip_prefix(NODE_PREFIX).and_then(|digits| digits.parse::<i64>().ok());
     nodes.iter().filter(|node| sequence(node).is_some()).min_by_key(sequence)
 }
 
@@ -216,7 +217,8 @@ mod tests {
     #[test]
     fn the_lowest_sequence_leads() {
         let nodes = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let some = nodes(&["log_replicas", "json.info_0000000010", "json.info_0000000009", "info_0000000001"]);
+        let some =
+            nodes(&["log_replicas", "json.info_0000000010", "json.info_0000000009", "info_0000000001"]);
         assert_eq!(lowest(&some).unwrap(), "json.info_0000000009");
         assert_eq!(lowest(&nodes(&["log_replicas", "json.info_"])), None);
     }
@@ -237,7 +239,9 @@ mod tests {
     #[test]
     fn a_node_that_is_no_master_is_named() {
         assert!(leader(b"not json", false).unwrap_err().contains("JSON"));
-        assert!(leader(br#"{"id":"x","ip":1,"port":70000,"hostname":"h"}"#, false).unwrap_err().contains("70000"));
+        assert!(
+            leader(br#"{"id":"x","ip":1,"port":70000,"hostname":"h"}"#, false).unwrap_err().contains("70000")
+        );
         assert!(leader(br#"{"id":"x","ip":1,"port":5050}"#, false).unwrap_err().contains("address"));
     }
 }

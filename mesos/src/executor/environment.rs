@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::headers::EXECUTOR_PATH;
 use crate::http::{Credentials, Settings, Tls};
 use crate::v1::{ExecutorId, FrameworkId};
 use crate::{Error, duration};
@@ -12,6 +13,8 @@ use crate::{Error, duration};
 pub const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// The recovery timeout of agents that do not say one.
 pub const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// The process of agents that do not say one; it is the only one on their machine.
+const AGENT_PROCESS: &str = "slave(1)";
 /// The longest wait between attempts of agents that do not say one.
 pub const SUBSCRIPTION_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -26,6 +29,8 @@ pub struct Environment {
     pub agent_endpoint: String,
     /// `MESOS_SLAVE_ID`: the agent's id, though undocumented always there.
     pub agent_id: Option<String>,
+    /// The agent's process in `MESOS_SLAVE_PID`, like `slave(1)`: part of the only path that its Unix socket serves.
+    pub agent_process: String,
     /// `MESOS_DIRECTORY`: the sandbox on the host.
     pub directory: Option<PathBuf>,
     /// `MESOS_SANDBOX`: the sandbox as this process sees it.
@@ -79,12 +84,18 @@ impl Environment {
 
     /// Reads variables from anywhere.
     pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
-        let variables = Variables(variables.into_iter().filter(|(_, value)| !value.is_empty()).collect());
+        let mut variables: BTreeMap<_, _> = variables.into_iter().collect();
+        variables.retain(|_, value| !value.is_empty());
+        let variables = Variables(variables);
         Ok(Self {
             framework_id: variables.required("MESOS_FRAMEWORK_ID")?.into(),
             executor_id: variables.required("MESOS_EXECUTOR_ID")?.into(),
             agent_endpoint: variables.required("MESOS_AGENT_ENDPOINT")?,
             agent_id: variables.text("MESOS_SLAVE_ID"),
+            agent_process: variables
+                .text("MESOS_SLAVE_PID")
+                .and_then(|pid| pid.split_once('@').map(|(process, _)| process.to_owned()))
+                .unwrap_or_else(|| AGENT_PROCESS.to_owned()),
             directory: variables.path("MESOS_DIRECTORY"),
             sandbox: variables.path("MESOS_SANDBOX"),
             checkpoint: variables.flag("MESOS_CHECKPOINT")?,
@@ -122,6 +133,15 @@ impl Environment {
         Ok(settings)
     }
 
+    /// Where to send calls. On its Unix socket an agent serves one path only, in the clear, and forbids all others.
+    pub fn address(&self) -> String {
+        if self.domain_socket.is_some() {
+            return format!("http://localhost/{}{EXECUTOR_PATH}", self.agent_process);
+        }
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}{EXECUTOR_PATH}", self.agent_endpoint)
+    }
+
     /// The sandbox as this process sees it.
     pub fn working_directory(&self) -> Option<&PathBuf> {
         self.sandbox.as_ref().or(self.directory.as_ref())
@@ -143,7 +163,8 @@ impl Variables {
     }
 
     fn required(&self, name: &str) -> Result<String, Error> {
-        let missing = || Error::Settings(format!("{name} is not set: executors are started by a Mesos agent"));
+        let missing =
+            || Error::Settings(format!("{name} is not set: executors are started by a Mesos agent"));
         self.text(name).ok_or_else(missing)
     }
 

@@ -66,7 +66,8 @@ impl TryFrom<wire::Event> for Event {
                 Self::Kill { task_id, kill_policy }
             }
             Type::Acknowledged => {
-                let body::Acknowledged { task_id, uuid } = present(event.acknowledged, lacks("acknowledged"))?;
+                let body::Acknowledged { task_id, uuid } =
+                    present(event.acknowledged, lacks("acknowledged"))?;
                 Self::Acknowledged { task_id, uuid }
             }
             Type::Message => Self::Message(present(event.message, lacks("message"))?.data),

@@ -14,7 +14,7 @@ use crate::v1::executor::Call;
 use crate::v1::executor::call::{self as body, Type};
 use crate::v1::task_status::Source;
 use crate::v1::{ExecutorId, FrameworkId, TaskStatus};
-use crate::{Error, headers, signals};
+use crate::{Error, signals};
 
 /// Sends updates and messages. Cheap to clone; the session lives as long as its [`Signals`].
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     /// Subscriptions up to this number are to be given up.
     pub unwanted: watch::Sender<u64>,
     /// Held while an update is on its way, so that updates arrive in the order of [`Executor::update`].
-    sending: tokio::sync::Mutex<()>,
+    sending: Arc<tokio::sync::Mutex<()>>,
     /// Remembers times of updates, which only grow.
     last_timestamp: Mutex<f64>,
 }
@@ -43,8 +43,7 @@ impl Executor {
     /// Begins a session, in a task on the current runtime.
     pub fn start(environment: &Environment, config: Config) -> Result<(Self, Signals), Error> {
         let transport = Transport::new(config.http.clone())?;
-        let scheme = if environment.https { "https" } else { "http" };
-        let address = format!("{scheme}://{}{}", environment.agent_endpoint, headers::EXECUTOR_PATH);
+        let address = environment.address();
         let url = Url::parse(&address).map_err(|error| Error::Settings(format!("{address}: {error}")))?;
         let shared = Arc::new(Shared {
             transport,
@@ -54,7 +53,7 @@ impl Executor {
             unacknowledged: watch::Sender::new(Unacknowledged::default()),
             subscribed: watch::Sender::new(0),
             unwanted: watch::Sender::new(0),
-            sending: tokio::sync::Mutex::new(()),
+            sending: Arc::default(),
             last_timestamp: Mutex::new(0.0),
         });
         let (sender, receiver) = mpsc::channel::<Signal>(config.signals_queued_max.max(1));
@@ -64,9 +63,10 @@ impl Executor {
     }
 
     /// Sends news of a task, and keeps them until the agent acknowledges them: an error here is no loss, since the next
-    /// SUBSCRIBE tells them again. Uuid, time, source and executor are filled in.
+    /// SUBSCRIBE tells them again. Uuid, time, source and executor are filled in. Updates go out one after the other;
+    /// one that is on its way goes on when this future is dropped.
     pub async fn update(&self, mut status: TaskStatus) -> Result<(), Error> {
-        let _order = self.shared.sending.lock().await;
+        let order = self.shared.sending.clone().lock_owned().await;
         status.uuid = Some(Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes()));
         status.source = Some(Source::Executor as i32);
         status.executor_id = Some(self.shared.executor_id.clone());
@@ -76,9 +76,18 @@ impl Executor {
         self.shared.unacknowledged.send_modify(|unacknowledged| unacknowledged.updated(status.clone()));
         let update = body::Update { status };
         let call = Call { update: Some(update), ..self.shared.call(Type::Update) };
+        let executor = self.clone();
+        let sent = tokio::spawn(async move {
+            let _order = order;
+            executor.send_update(&call).await
+        });
+        sent.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    async fn send_update(&self, call: &Call) -> Result<(), Error> {
         // Mesos resends nothing on a subscription: an update that failed on it is told at the next one.
         let number = *self.shared.subscribed.borrow();
-        let result = self.send("UPDATE", &call).await;
+        let result = self.send("UPDATE", call).await;
         if result.is_err() && number > 0 {
             self.shared.unwanted.send_modify(|unwanted| *unwanted = number.max(*unwanted));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::handle::Shared;
 use super::{Environment, Event, Subscribed};
@@ -103,7 +103,7 @@ impl Session {
         let mut patience = self.patience();
         loop {
             let before = self.subscriptions;
-            let error = self.subscribe_and_read().await;
+            let error = self.subscribe_and_read(patience).await;
             self.shared.subscribed.send_replace(0);
             if self.subscriptions > before {
                 backoff.reset();
@@ -132,7 +132,8 @@ impl Session {
 
     /// Why no further attempt is to be made, if so.
     fn end(&self, error: &Error, patience: Instant) -> Option<Error> {
-        let gone = |reason: &str| Error::AgentGone { reason: reason.to_owned(), last: Box::new(error.clone()) };
+        let gone =
+            |reason: &str| Error::AgentGone { reason: reason.to_owned(), last: Box::new(error.clone()) };
         if error.remedy() == Remedy::GiveUp {
             return Some(error.clone());
         }
@@ -149,30 +150,42 @@ impl Session {
     }
 
     /// One subscription from its beginning to its end, which is always an error.
-    async fn subscribe_and_read(&mut self) -> Error {
-        let mut subscribe = self.shared.call(Type::Subscribe);
-        subscribe.subscribe = Some(self.shared.unacknowledged.borrow().subscribe());
-        let mut records = match self.shared.transport.subscribe(&self.shared.url, &subscribe).await {
-            Ok(opened) => opened.records,
-            Err(error) => return error,
+    async fn subscribe_and_read(&mut self, patience: Instant) -> Error {
+        let began = Instant::now();
+        // An agent that takes the call and then says nothing must not hold us beyond our patience.
+        let (mut records, first) = match timeout_at(patience, self.open()).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return error,
+            Err(_) => {
+                let endpoint = self.shared.url.to_string();
+                return Error::Deadline { call: "SUBSCRIBE", endpoint, after: began.elapsed() };
+            }
         };
-        self.tell(Signal::Connected).await;
-        match self.next(&mut records, self.config.http.subscribe_timeout).await {
-            Ok(Event::Subscribed(subscribed)) => {
+        match first {
+            Event::Subscribed(subscribed) => {
                 self.subscriptions += 1;
                 self.shared.subscribed.send_replace(self.subscriptions);
                 self.tell(Signal::Subscribed(subscribed)).await;
             }
             // An agent that cleans up sends SHUTDOWN to whoever comes back.
-            Ok(Event::Shutdown) => self.tell(Signal::Event(Event::Shutdown)).await,
-            Ok(Event::Error(message)) => return self.said(false, message),
-            Ok(other) => {
+            Event::Shutdown => self.tell(Signal::Event(Event::Shutdown)).await,
+            Event::Error(message) => return self.said(false, message),
+            other => {
                 let what = format!("the first event is not SUBSCRIBED but {other:?}");
                 return Error::Protocol { endpoint: self.shared.url.to_string(), what };
             }
-            Err(error) => return error,
         }
         self.read(&mut records).await
+    }
+
+    /// Sends SUBSCRIBE and waits for the first event.
+    async fn open(&self) -> Result<(Records, Event), Error> {
+        let mut subscribe = self.shared.call(Type::Subscribe);
+        subscribe.subscribe = Some(self.shared.unacknowledged.borrow().subscribe());
+        let mut records = self.shared.transport.subscribe(&self.shared.url, &subscribe).await?.records;
+        self.tell(Signal::Connected).await;
+        let first = self.next(&mut records, self.config.http.subscribe_timeout).await?;
+        Ok((records, first))
     }
 
     async fn read(&mut self, records: &mut Records) -> Error {

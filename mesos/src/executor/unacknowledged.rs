@@ -59,7 +59,11 @@ mod tests {
     }
 
     fn status(id: &str, uuid: &'static str) -> TaskStatus {
-        TaskStatus { task_id: id.into(), uuid: Some(Bytes::from_static(uuid.as_bytes())), ..TaskStatus::default() }
+        TaskStatus {
+            task_id: id.into(),
+            uuid: Some(Bytes::from_static(uuid.as_bytes())),
+            ..TaskStatus::default()
+        }
     }
 
     // "A task is considered acknowledged if at least one of the status updates for this task is acknowledged by the
@@ -75,7 +79,8 @@ mod tests {
         unacknowledged.acknowledged(&"t1".into(), &Bytes::from_static(b"a"));
         let subscribe = unacknowledged.subscribe();
         assert_eq!(subscribe.unacknowledged_tasks, [task("t2")]);
-        let updates: Vec<_> = subscribe.unacknowledged_updates.into_iter().map(|update| update.status).collect();
+        let updates: Vec<_> =
+            subscribe.unacknowledged_updates.into_iter().map(|update| update.status).collect();
         assert_eq!(updates, [status("t1", "b")]);
     }
 

@@ -40,7 +40,9 @@ impl Records {
     /// The next event. `within` is the longest time without a byte. Cancelling loses nothing.
     pub async fn next<M: Message + Name + Default>(&mut self, within: Duration) -> Result<M, Error> {
         let record = self.next_record(within).await?;
-        self.encoding.decode(&record).map_err(|source| Error::Message { endpoint: self.endpoint.clone(), source })
+        self.encoding
+            .decode(&record)
+            .map_err(|source| Error::Message { endpoint: self.endpoint.clone(), source })
     }
 
     async fn next_record(&mut self, within: Duration) -> Result<Bytes, Error> {

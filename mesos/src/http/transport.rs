@@ -53,10 +53,6 @@ impl Transport {
         Ok(Self { client, settings })
     }
 
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Sends a call that is answered at once, and gives the answer's body.
     pub async fn call<M: Message + Name>(
         &self,

@@ -91,7 +91,10 @@ fn check_reservations(resource: &Resource) -> Result<(), Problem> {
         if let Some(above) = above
             && !(role != above && super::may_use(role, above))
         {
-            return Err(problem(&resource.name, format!("a reservation for {role}, which is not below {above}")));
+            return Err(problem(
+                &resource.name,
+                format!("a reservation for {role}, which is not below {above}"),
+            ));
         }
         above = Some(role);
     }
@@ -106,7 +109,8 @@ pub(super) fn upgraded(mut resource: Resource) -> Resource {
         return resource;
     }
     if let Some(role) = role {
-        let kind = if dynamic.is_some() { reservation_info::Type::Dynamic } else { reservation_info::Type::Static };
+        let kind =
+            if dynamic.is_some() { reservation_info::Type::Dynamic } else { reservation_info::Type::Static };
         resource.reservations.push(ReservationInfo {
             r#type: Some(kind as i32),
             role: Some(role),

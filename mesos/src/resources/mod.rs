@@ -2,16 +2,16 @@
 //! is of one kind (same name, reservation, allocation, disk, …) can be added up. Pure: no I/O, no clock.
 
 mod collection;
+mod find;
 mod fixed;
 mod format;
-mod find;
 mod kind;
 mod quantity;
 mod ranges;
 
 pub use collection::Resources;
-pub use fixed::Fixed;
 pub use find::Wanted;
+pub use fixed::Fixed;
 pub use format::{Problem, check};
 pub use quantity::Quantity;
 pub use ranges::Ranges;

@@ -22,12 +22,8 @@ impl Quantity {
     pub fn of(resource: &Resource) -> Option<Self> {
         match Type::try_from(resource.r#type).ok()? {
             Type::Scalar => resource.scalar.as_ref().map(|scalar| Self::Scalar(Fixed::of(scalar.value))),
-            Type::Ranges => {
-                resource.ranges.as_ref().map(|ranges| Self::Ranges(Ranges::of_contract(ranges)))
-            }
-            Type::Set => {
-                resource.set.as_ref().map(|set| Self::Set(set.item.iter().cloned().collect()))
-            }
+            Type::Ranges => resource.ranges.as_ref().map(|ranges| Self::Ranges(Ranges::of_contract(ranges))),
+            Type::Set => resource.set.as_ref().map(|set| Self::Set(set.item.iter().cloned().collect())),
             Type::Text => None,
         }
     }
@@ -83,9 +79,7 @@ impl Quantity {
     pub fn common(&self, other: &Self) -> Option<Self> {
         Some(match (self, other) {
             (Self::Scalar(one), Self::Scalar(two)) => Self::Scalar(*one.min(two)),
-            (Self::Ranges(one), Self::Ranges(two)) => {
-                Self::Ranges(one.difference(&one.difference(two)))
-            }
+            (Self::Ranges(one), Self::Ranges(two)) => Self::Ranges(one.difference(&one.difference(two))),
             (Self::Set(one), Self::Set(two)) => Self::Set(one.intersection(two).cloned().collect()),
             _ => return None,
         })

@@ -7,7 +7,9 @@ use crate::v1::offer::Operation;
 use crate::v1::offer::operation::{self as body, Type};
 use crate::v1::scheduler::Call;
 use crate::v1::scheduler::call as calls;
-use crate::v1::{AgentId, ExecutorInfo, Filters, Offer, OfferId, OperationId, Resource, TaskGroupInfo, TaskInfo};
+use crate::v1::{
+    AgentId, ExecutorInfo, Filters, Offer, OfferId, OperationId, Resource, TaskGroupInfo, TaskInfo,
+};
 
 /// Why operations do not fit the offers. Mesos would answer with TASK_ERROR or drop them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +76,11 @@ impl Accept {
     pub fn and(mut self, offer: &Offer) -> Result<Self, Error> {
         let offer_id = offer.id.clone();
         if offer.agent_id != self.agent_id {
-            return Err(Error::AnotherAgent { offer_id, found: offer.agent_id.clone(), wanted: self.agent_id });
+            return Err(Error::AnotherAgent {
+                offer_id,
+                found: offer.agent_id.clone(),
+                wanted: self.agent_id,
+            });
         }
         if role(offer) != self.role {
             return Err(Error::AnotherRole { offer_id });
@@ -157,7 +163,10 @@ impl Accept {
     /// The call.
     pub fn build(self) -> Call {
         let Self { offer_ids, operations, filters, .. } = self;
-        Call { accept: Some(calls::Accept { offer_ids, operations, filters }), ..call::of(calls::Type::Accept) }
+        Call {
+            accept: Some(calls::Accept { offer_ids, operations, filters }),
+            ..call::of(calls::Type::Accept)
+        }
     }
 
     fn check_agent(&self, task: &TaskInfo) -> Result<(), Error> {

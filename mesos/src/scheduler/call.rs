@@ -147,10 +147,7 @@ pub fn reconcile_operations(
 
 /// RECONCILE_OPERATIONS of all operations that the master knows.
 pub fn reconcile_all_operations() -> Call {
-    Call {
-        reconcile_operations: Some(body::ReconcileOperations::default()),
-        ..of(Type::ReconcileOperations)
-    }
+    Call { reconcile_operations: Some(body::ReconcileOperations::default()), ..of(Type::ReconcileOperations) }
 }
 
 /// MESSAGE to an executor. Mesos does not promise that it arrives.

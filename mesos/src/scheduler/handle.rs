@@ -189,7 +189,12 @@ impl Introduction {
 /// The master no longer has our subscription, though its connection may still look open. That another scheduler took
 /// over has another answer, about the stream id, and is not to be fought over.
 fn is_forgotten(error: &Error) -> bool {
-    let Error::Answer { status, body, .. } = error else { return false };
+    let (status, body) = match error {
+        // Another master leads.
+        Error::Redirected { .. } => return true,
+        Error::Answer { status, body, .. } => (status, body),
+        _ => return false,
+    };
     let unknown = *status == 400 && body.contains("Framework cannot be found");
     unknown || (*status == 403 && (body.contains("not subscribed") || body.contains("not connected")))
 }

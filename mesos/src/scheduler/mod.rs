@@ -8,6 +8,7 @@ pub mod call;
 mod config;
 mod event;
 mod handle;
+pub mod reconciliation;
 mod session;
 
 pub use accept::Accept;
@@ -17,6 +18,7 @@ pub use config::{
 };
 pub use event::{Event, Message, Subscribed};
 pub use handle::Scheduler;
+pub use reconciliation::Reconciliation;
 pub use session::Signal;
 
 /// What happens in a session, in order, until it ends.

@@ -112,7 +112,8 @@ impl Session {
             match self.shared.transport.subscribe(&url, &subscribe).await {
                 Ok(opened) => return Ok((url, opened)),
                 Err(Error::Redirected { leader, .. }) => {
-                    url = Url::parse(&leader).map_err(|error| Error::Settings(format!("{leader}: {error}")))?;
+                    url =
+                        Url::parse(&leader).map_err(|error| Error::Settings(format!("{leader}: {error}")))?;
                 }
                 Err(error) => return Err(error),
             }
@@ -200,7 +201,8 @@ impl Session {
 
 async fn next(url: &Url, records: &mut Records, within: Duration) -> Result<Event, Error> {
     let event: v1::scheduler::Event = records.next(within).await?;
-    Event::try_from(event).map_err(|source: encoding::Error| Error::Message { endpoint: url.to_string(), source })
+    Event::try_from(event)
+        .map_err(|source: encoding::Error| Error::Message { endpoint: url.to_string(), source })
 }
 
 fn broken(url: &Url, what: String) -> Error {
