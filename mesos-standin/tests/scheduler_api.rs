@@ -10,6 +10,9 @@ use support::{Cluster, Scheduler, framework, offers, post, request, scalar, task
 const PATH: &str = "/api/v1/scheduler";
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
+/// Method, headers, body; status and words of the refusal.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 /// "A scheduler might also receive a 400 Bad Request response if the HTTP request is malformed"; "data encoded as JSON
 /// (Content-Type: application/json) or binary Protobuf (Content-Type: application/x-protobuf)".
 #[test]
@@ -18,7 +21,7 @@ fn requests_are_refused_for_their_form() {
     let master = cluster.master();
     let subscribe =
         json!({ "type": "SUBSCRIBE", "subscribe": { "framework_info": framework(&[]) } }).to_string();
-    let cases: [(&str, &[(&str, &str)], &str, u16, &str); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("GET", &[JSON], "", 405, "POST"),
         ("POST", &[], &subscribe, 400, "Expecting 'Content-Type' to be present"),
         (

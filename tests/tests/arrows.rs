@@ -9,10 +9,11 @@ use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("meson-workflow", &[]),
     ("meson-proto", &[]),
     ("meson-mesos", &[]),
+    ("meson-mesos-standin", &["meson-mesos"]),
     ("meson-engine", &["meson-workflow"]),
     ("meson-raft", &["meson-proto"]),
     ("meson-scheduler", &["meson-engine", "meson-raft", "meson-proto", "meson-workflow"]),
