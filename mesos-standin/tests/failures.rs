@@ -70,6 +70,16 @@ fn an_agent_marked_gone_ends_for_good() {
     assert_eq!(scheduler.status("t", "TASK_GONE_BY_OPERATOR")["reason"], "REASON_RECONCILIATION");
 }
 
+/// An agent that leaves takes its tasks with it; it is not waited for.
+#[test]
+fn an_agent_that_leaves_is_not_waited_for() {
+    let mut cluster = Cluster::new(&[]);
+    let (scheduler, agent) = with_task(&mut cluster, AWARE, "sleep 600");
+    assert_eq!(post(&cluster.agents[0].address, "/standin/leave", &json!({})).status, 200);
+    scheduler.status("t", "TASK_GONE_BY_OPERATOR");
+    assert_eq!(scheduler.next("FAILURE")["failure"]["agent_id"]["value"], agent.as_str());
+}
+
 /// "This mode allows the agent to reconnect with any of its old live executors provided the framework has enabled
 /// checkpointing": the task lives through the agent's death.
 #[test]

@@ -17,6 +17,9 @@ use meson_mesos_standin::{
 };
 use serde_json::{Value, json};
 
+/// Makes a sound task unsound.
+type Spoil = Box<dyn Fn(&mut Value)>;
+
 /// A master with a clock that the test moves.
 struct Test {
     cluster: Cluster,
@@ -254,7 +257,7 @@ fn tasks_are_refused_for_what_they_lack() {
     let mut test = Test::new();
     let id = test.subscribe("s", framework("web"));
     test.register(1, "cpus:8;mem:1024");
-    let mut cases: Vec<(Box<dyn Fn(&mut Value)>, &str)> = Vec::new();
+    let mut cases: Vec<(Spoil, &str)> = Vec::new();
     cases.push((Box::new(|task| task["resources"] = json!([])), "Task uses no resources"));
     cases.push((
         Box::new(|task| task["agent_id"]["value"] = json!("x")),

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     cluster::{Refusal, VERSION},
     http::{self, EventSender},
-    link::{FrameworkMessage, FromAgent},
+    link::{FrameworkMessage, FromAgent, Nothing},
     validate,
 };
 
@@ -45,6 +45,7 @@ pub(super) fn router(agent: Arc<Agent>) -> Router {
         .route("/standin/state", get(state))
         .route("/standin/forget", post(forget))
         .route("/standin/exit", post(exit))
+        .route("/standin/leave", post(leave))
         .with_state(agent)
 }
 
@@ -260,6 +261,15 @@ async fn state(Shared(agent): Shared<Arc<Agent>>) -> Response {
 /// The process ends at once; executors of frameworks that checkpoint go on.
 async fn exit() -> Response {
     std::process::exit(0)
+}
+
+/// The agent ends all that runs on it and leaves the cluster for good, as on the real agent's `SIGUSR1`.
+async fn leave(Shared(agent): Shared<Arc<Agent>>) -> Response {
+    agent.end_all();
+    let mut state = agent.lock();
+    state.to_master(FromAgent::Unregister(Nothing {}));
+    state.ended = true;
+    StatusCode::OK.into_response()
 }
 
 /// What `POST /standin/forget` takes.

@@ -91,7 +91,7 @@ impl Master {
         };
         let info = MasterInfo {
             id: ulid::Ulid::generate().to_string().to_lowercase(),
-            ip: 0,
+            ip: network_order(&self.settings.advertise),
             port: u32::from(port),
             pid: Some(format!("master@{}", self.address)),
             hostname: Some(self.settings.advertise.clone()),
@@ -181,4 +181,9 @@ impl Master {
     fn leads(&self) -> bool {
         self.lock().cluster.is_some()
     }
+}
+
+/// An IPv4 address as the number that `MasterInfo` has; 0 for a host name.
+fn network_order(address: &str) -> u32 {
+    address.parse::<std::net::Ipv4Addr>().map_or(0, |address| u32::from_le_bytes(address.octets()))
 }

@@ -163,7 +163,8 @@ def main(arguments):
     # A kill reaches the executor; what ended is then unknown.
     second.killTask(dict(value="stays"))
     successor.wait_state("stays", "TASK_KILLED")
-    time.sleep(0.5)
+    # pymesos acknowledges before it hands over what comes next.
+    successor.wait("heartbeat")
     second.killTask(dict(value="stays"))
     successor.wait_state("stays", "TASK_LOST")
 
@@ -171,7 +172,8 @@ def main(arguments):
     second.suppressOffers()
     while not successor.offers.empty():
         second.declineOffer(successor.offers.get()["id"], dict(refuse_seconds=3600))
-    time.sleep(1)
+    successor.wait("heartbeat")
+    successor.wait("heartbeat")
     assert successor.offers.empty()
     second.reviveOffers()
     successor.offers.get(timeout=WAIT)
