@@ -35,8 +35,10 @@ use crate::{
 
 /// Between `SIGTERM` and `SIGKILL` where no policy says otherwise: Mesos's.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long the last update may take to be acknowledged before the executor ends all the same.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the last update may take to be acknowledged before the executor ends all the same: Mesos's.
+const LINGER: Duration = Duration::from_secs(60);
+/// Between two tries to reach the agent.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What happens to the executor.
 enum Happening {
@@ -62,6 +64,7 @@ struct Executor {
     kill_at: Option<Instant>,
     end_at: Option<Instant>,
     to_self: mpsc::UnboundedSender<Happening>,
+    to_agent: mpsc::UnboundedSender<Call>,
 }
 
 /// Runs until the task is over and its end acknowledged, or the agent is lost.
@@ -75,8 +78,11 @@ pub async fn run() -> anyhow::Result<()> {
         _ => Duration::ZERO,
     };
     let (to_self, mut happenings) = mpsc::unbounded_channel();
+    let agent = variable("MESOS_AGENT_ENDPOINT")?;
+    let (to_agent, updates) = mpsc::unbounded_channel();
+    tokio::spawn(send_updates(agent.clone(), updates));
     let mut executor = Executor {
-        agent: variable("MESOS_AGENT_ENDPOINT")?,
+        agent,
         executor_id: ExecutorId { value: variable("MESOS_EXECUTOR_ID")? },
         framework_id: FrameworkId { value: variable("MESOS_FRAMEWORK_ID")? },
         framework: FrameworkInfo::default(),
@@ -88,6 +94,7 @@ pub async fn run() -> anyhow::Result<()> {
         kill_at: None,
         end_at: None,
         to_self,
+        to_agent,
     };
     executor.subscribe();
     let mut lost_at: Option<Instant> = None;
@@ -98,7 +105,7 @@ pub async fn run() -> anyhow::Result<()> {
             happening = happenings.recv() => match happening {
                 Some(Happening::Event(event)) => {
                     lost_at = None;
-                    executor.event(*event).await?;
+                    executor.event(*event)?;
                 }
                 Some(Happening::Disconnected) => {
                     let since = *lost_at.get_or_insert_with(Instant::now);
@@ -106,10 +113,10 @@ pub async fn run() -> anyhow::Result<()> {
                         executor.signal(Signal::SIGKILL);
                         bail!("the agent is lost");
                     }
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    tokio::time::sleep(PAUSE).await;
                     executor.subscribe();
                 }
-                Some(Happening::Ended(status)) => executor.ended(status).await,
+                Some(Happening::Ended(status)) => executor.ended(status),
                 None => return Ok(()),
             },
             () = tokio::time::sleep_until(wake) => {
@@ -126,14 +133,14 @@ pub async fn run() -> anyhow::Result<()> {
 }
 
 impl Executor {
-    async fn event(&mut self, event: Event) -> anyhow::Result<()> {
+    fn event(&mut self, event: Event) -> anyhow::Result<()> {
         match event.r#type() {
             event::Type::Subscribed => {
                 self.framework = event.subscribed.context("SUBSCRIBED is empty")?.framework_info;
             }
-            event::Type::Launch => self.launch(event.launch.context("LAUNCH is empty")?.task).await,
+            event::Type::Launch => self.launch(event.launch.context("LAUNCH is empty")?.task),
             event::Type::LaunchGroup => bail!("the command executor runs no task groups"),
-            event::Type::Kill => self.kill(event.kill.and_then(|kill| kill.kill_policy)).await,
+            event::Type::Kill => self.kill(event.kill.and_then(|kill| kill.kill_policy)),
             event::Type::Acknowledged => {
                 let acknowledged = event.acknowledged.context("ACKNOWLEDGED is empty")?;
                 self.task_acknowledged = true;
@@ -150,7 +157,7 @@ impl Executor {
                 if self.task.is_none() || self.end_at.is_some() {
                     self.end_at = Some(Instant::now());
                 }
-                self.kill(None).await;
+                self.kill(None);
             }
             event::Type::Error => bail!("the agent says: {}", event.error.unwrap_or_default().message),
             event::Type::Message | event::Type::Heartbeat | event::Type::Unknown => {}
@@ -158,9 +165,9 @@ impl Executor {
         Ok(())
     }
 
-    async fn launch(&mut self, task: TaskInfo) {
+    fn launch(&mut self, task: TaskInfo) {
         self.task = Some(task.clone());
-        self.update(TaskState::TaskStarting, None, None).await;
+        self.update(TaskState::TaskStarting, None, None);
         let command: CommandInfo = task.command.clone().unwrap_or_default();
         let child = command_of(&command).env("MESOS_TASK_ID", &task.task_id.value).process_group(0).spawn();
         match child {
@@ -172,17 +179,17 @@ impl Executor {
                     // The receiver lives as long as the executor.
                     let _ = to_self.send(Happening::Ended(status));
                 });
-                self.update(TaskState::TaskRunning, None, None).await;
+                self.update(TaskState::TaskRunning, None, None);
             }
             Err(error) => {
                 let message = format!("Failed to launch the command: {error}");
-                self.update(TaskState::TaskFailed, Some(Reason::CommandExecutorFailed), Some(message)).await;
+                self.update(TaskState::TaskFailed, Some(Reason::CommandExecutorFailed), Some(message));
                 self.end_at = Some(Instant::now() + LINGER);
             }
         }
     }
 
-    async fn kill(&mut self, policy: Option<KillPolicy>) {
+    fn kill(&mut self, policy: Option<KillPolicy>) {
         if self.killed || self.pid.is_none() {
             return;
         }
@@ -191,13 +198,13 @@ impl Executor {
         let grace = policy.and_then(|policy| policy.grace_period);
         let grace = grace.and_then(|grace| duration::of_contract(&grace)).unwrap_or(GRACE);
         if has_capability(&self.framework, Capability::TaskKillingState) {
-            self.update(TaskState::TaskKilling, None, None).await;
+            self.update(TaskState::TaskKilling, None, None);
         }
         self.signal(Signal::SIGTERM);
         self.kill_at = Some(Instant::now() + grace);
     }
 
-    async fn ended(&mut self, status: std::io::Result<std::process::ExitStatus>) {
+    fn ended(&mut self, status: std::io::Result<std::process::ExitStatus>) {
         // Children that the command left behind end with it.
         self.signal(Signal::SIGKILL);
         self.pid = None;
@@ -212,7 +219,7 @@ impl Executor {
             }
             Err(error) => (TaskState::TaskFailed, Some(Reason::CommandExecutorFailed), error.to_string()),
         };
-        self.update(state, reason, Some(message)).await;
+        self.update(state, reason, Some(message));
         self.end_at = Some(Instant::now() + LINGER);
     }
 
@@ -223,7 +230,7 @@ impl Executor {
         }
     }
 
-    async fn update(&mut self, state: TaskState, reason: Option<Reason>, message: Option<String>) {
+    fn update(&mut self, state: TaskState, reason: Option<Reason>, message: Option<String>) {
         let Some(task_id) = self.task.as_ref().map(|task| task.task_id.clone()) else { return };
         let status = TaskStatus {
             task_id: TaskId { value: task_id.value },
@@ -238,10 +245,8 @@ impl Executor {
         self.unacknowledged.push_back(status.clone());
         let call = self.call(call::Type::Update);
         let call = Call { update: Some(call::Update { status }), ..call };
-        // What does not arrive now is sent with the next subscription.
-        if let Err(error) = post(&self.agent, &call).await {
-            tracing::warn!(%error, "an update did not reach the agent");
-        }
+        // The receiver lives as long as the executor.
+        let _ = self.to_agent.send(call);
     }
 
     fn subscribe(&self) {
@@ -270,6 +275,16 @@ impl Executor {
             framework_id: self.framework_id.clone(),
             r#type: Some(kind.into()),
             ..Call::default()
+        }
+    }
+}
+
+/// Sends updates in their order, each until the agent takes it: while it recovers it takes none.
+async fn send_updates(agent: String, mut updates: mpsc::UnboundedReceiver<Call>) {
+    while let Some(call) = updates.recv().await {
+        while let Err(error) = post(&agent, &call).await {
+            tracing::warn!(%error, "an update did not reach the agent");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -106,6 +106,20 @@ fn tasks_survive_the_restart_of_their_agent() {
     scheduler.offer(Some(&agent));
 }
 
+/// What ends while the agent is away is told when it is back: "The executor must maintain a list of unacknowledged updates".
+#[test]
+fn a_task_that_ends_while_its_agent_is_away_is_finished() {
+    let mut cluster = Cluster::new(&["--max-agent-ping-timeouts", "100"]);
+    let flag = cluster.dir.path().join("flag");
+    let line = format!("while [ ! -e {} ]; do sleep 0.05; done", flag.display());
+    let (scheduler, _) = with_task(&mut cluster, AWARE, &line);
+    cluster.agents[0].process.kill();
+    std::fs::write(flag, "").expect("written");
+    cluster.start_agent(0);
+    let status = scheduler.status_acknowledged("t", "TASK_FINISHED");
+    assert_eq!(status["source"], "SOURCE_EXECUTOR");
+}
+
 /// "hung executors have been destroyed": what does not come back after the agent's restart is ended.
 #[test]
 fn executors_that_do_not_come_back_are_ended() {
