@@ -158,3 +158,17 @@ fn kill_policies_are_honoured() {
     let status = scheduler.status_acknowledged("t", "TASK_KILLED");
     assert!(text(&status["message"]).contains("signal: 9"), "{status}");
 }
+
+/// SHUTDOWN: "When an executor gets a shutdown event, it is expected to kill all its tasks (and send TASK_KILLED updates)".
+#[test]
+fn a_shut_down_executor_kills_its_tasks() {
+    let mut cluster = Cluster::new(&[]);
+    let agent = cluster.add_agent(&[]);
+    let scheduler = Scheduler::subscribe(cluster.master(), &framework(&[]));
+    let offer = scheduler.offer(Some(&agent));
+    scheduler.launch(&offer, &[task(&offer, "t", "sleep 600")]);
+    scheduler.status_acknowledged("t", "TASK_RUNNING");
+    scheduler
+        .accepted("SHUTDOWN", json!({ "executor_id": { "value": "t" }, "agent_id": { "value": agent } }));
+    scheduler.status_acknowledged("t", "TASK_KILLED");
+}

@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 use support::{Cluster, Scheduler, framework, offers, post, request, scalar, task, text};
 
@@ -152,6 +153,23 @@ fn masters_that_do_not_lead_redirect() {
     cluster.masters.remove(0);
     support::until("another leader", || support::get(&follower, "/standin/leader")["leading"] == true);
     Scheduler::subscribe(&follower, &framework(&[]));
+}
+
+/// As long as no master leads there is nobody to point to: 503.
+#[test]
+fn without_a_leader_nobody_serves() {
+    let mut cluster = Cluster::new(&[]);
+    let directory = cluster.dir.path().join("masters");
+    cluster.masters[0].0.kill();
+    let file =
+        std::fs::OpenOptions::new().write(true).open(directory.join("leader.lock")).expect("the lock's file");
+    let lock = Flock::lock(file, FlockArg::LockExclusive).expect("the lock");
+    std::fs::remove_file(directory.join("leader")).expect("the leader's address");
+    let master = cluster.add_master(&[]);
+    let answer = post(&master, PATH, &json!({}));
+    assert_eq!((answer.status, answer.body.as_str()), (503, "No leader elected"));
+    lock.unlock().expect("unlocked");
+    support::until("a leader", || post(&master, PATH, &json!({})).status == 400);
 }
 
 /// "These status updates are retried until they are acknowledged by the scheduler"; agents send the oldest update of a
