@@ -61,11 +61,11 @@ impl Detector {
         }
     }
 
-    /// Waits until another than this one leads. From a list that is not to be learned.
-    pub async fn changed_from(&mut self, url: &Url) -> Error {
+    /// Waits until another than these leads. From a list that is not to be learned.
+    pub async fn changed_from(&mut self, known: &[Url]) -> Error {
         match self {
             Self::List { .. } => std::future::pending().await,
-            Self::ZooKeeper(watch) => watch.changed_from(url).await,
+            Self::ZooKeeper(watch) => watch.changed_from(known).await,
         }
     }
 }
@@ -78,6 +78,12 @@ fn scheduler_url(address: &str, https: bool) -> Result<Url, Error> {
     let mut url = Url::parse(&whole).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("neither http nor https, or without a host".to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not repeated, since it holds a secret.
+        return Err(Error::Settings(
+            "a master's address holds credentials: they belong into the settings".to_owned(),
+        ));
     }
     // The port of a URL that names none is Mesos's, unless it is a whole URL, where it is the scheme's.
     if url.port().is_none()
@@ -111,6 +117,15 @@ mod tests {
         for address in ["", "ftp://m1", "http://", "m1:99999"] {
             assert!(scheduler_url(address, false).is_err(), "{address:?}");
         }
+    }
+
+    #[test]
+    fn credentials_in_addresses_are_refused_and_not_shown() {
+        let error = scheduler_url("http://alice:sesame@m1:5050", false).unwrap_err();
+        assert!(
+            error.to_string().contains("credentials") && !error.to_string().contains("sesame"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
