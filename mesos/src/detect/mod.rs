@@ -70,8 +70,15 @@ impl Detector {
     }
 }
 
-/// `host`, `host:port` or a URL, as the address of a scheduler API.
-fn scheduler_url(address: &str, https: bool) -> Result<Url, Error> {
+/// The scheduler API of a master.
+fn scheduler_url(master: &str, https: bool) -> Result<Url, Error> {
+    let mut url = address(master, https)?;
+    url.set_path(headers::SCHEDULER_PATH);
+    Ok(url)
+}
+
+/// `host`, `host:port` or a URL, as the address of a master.
+pub(crate) fn address(address: &str, https: bool) -> Result<Url, Error> {
     let wrong = |reason: String| Error::Settings(format!("master {address:?}: {reason}"));
     let scheme = if https { "https" } else { "http" };
     let whole = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") };
@@ -93,7 +100,6 @@ fn scheduler_url(address: &str, https: bool) -> Result<Url, Error> {
     {
         url.set_port(Some(MASTER_PORT)).map_err(|()| wrong("cannot have a port".to_owned()))?;
     }
-    url.set_path(headers::SCHEDULER_PATH);
     Ok(url)
 }
 
