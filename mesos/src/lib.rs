@@ -2,6 +2,7 @@
 //!
 //! - [`scheduler`]: a session with the leading master, which survives masters and connections;
 //! - [`executor`]: a session with the agent, which survives the agent's restarts;
+//! - [`operator`]: single calls of an operator;
 //! - [`resources`]: arithmetic of resources, with the rules of Mesos;
 //! - [`v1`]: the wire contract, generated from `proto/mesos/v1`;
 //! - [`encoding`], [`recordio`], [`headers`], [`duration`]: for those who speak the other side, too.
@@ -17,6 +18,7 @@ mod error;
 pub mod executor;
 pub mod headers;
 mod http;
+pub mod operator;
 pub mod recordio;
 pub mod resources;
 pub mod scheduler;

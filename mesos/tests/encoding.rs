@@ -7,6 +7,7 @@ use meson_mesos::v1::scheduler::{Call, Event, call, event};
 use meson_mesos::v1::value::Type;
 use meson_mesos::v1::{self, TaskState, task_status};
 use meson_mesos::{Encoding, executor, scheduler};
+use proptest::prelude::*;
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -202,5 +203,84 @@ fn events_go_there_and_back() {
             assert_eq!(scheduler::Event::try_from(read).unwrap(), event, "{encoding}");
         }
         assert!(!written.encode_to_vec().is_empty());
+    }
+}
+
+#[test]
+fn nesting_has_a_bound() {
+    // A container in a container in a container …: `value` is field 1, `parent` field 2.
+    let mut nested = vec![0x0a, 0x01, b'c'];
+    for _ in 0..10_000 {
+        let mut length = nested.len();
+        let mut outer = vec![0x0a, 0x01, b'c', 0x12];
+        while length >= 0x80 {
+            outer.push((length % 0x80) as u8 | 0x80);
+            length /= 0x80;
+        }
+        outer.push(length as u8);
+        outer.extend_from_slice(&nested);
+        nested = outer;
+    }
+    assert!(matches!(Encoding::Protobuf.decode::<v1::ContainerId>(&nested), Err(Error::Malformed { .. })));
+    let json = format!("{}{}", r#"{"value":"c","parent":"#.repeat(10_000), "}".repeat(10_000));
+    assert!(matches!(
+        Encoding::Json.decode::<v1::ContainerId>(json.as_bytes()),
+        Err(Error::Malformed { .. })
+    ));
+}
+
+/// A message with much in it, to be damaged.
+fn rich() -> Event {
+    let resources =
+        meson_mesos::resources::parse("cpus:4;ports:[31000-32000];zones:{a,b};mem(eng):1024").unwrap();
+    let status = v1::TaskStatus {
+        task_id: "T1".into(),
+        state: TaskState::TaskFailed as i32,
+        data: Some(vec![0xff; 10].into()),
+        timestamp: Some(1.5),
+        ..v1::TaskStatus::default()
+    };
+    let offer = v1::Offer {
+        id: "O1".into(),
+        framework_id: "F1".into(),
+        agent_id: "A1".into(),
+        hostname: "agent.host".to_owned(),
+        resources: resources.to_contract(),
+        ..v1::Offer::default()
+    };
+    let mut event = Event::from(scheduler::Event::Offers(vec![offer.clone(), offer]));
+    event.update = Some(event::Update { status });
+    event
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for encoding in [Encoding::Protobuf, Encoding::Json] {
+            if let Ok(call) = encoding.decode::<Call>(&bytes) {
+                let again = encoding.decode::<Call>(&encoding.encode(&call)).unwrap();
+                prop_assert_eq!(encoding.encode(&again), encoding.encode(&call));
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_messages_are_read_alike_or_refused(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        json in any::<bool>(),
+    ) {
+        let encoding = if json { Encoding::Json } else { Encoding::Protobuf };
+        let mut bytes = encoding.encode(&rich()).to_vec();
+        for (index, value) in damage {
+            let index = index.index(bytes.len());
+            bytes[index] = value;
+        }
+        if let Ok(event) = encoding.decode::<Event>(&bytes) {
+            // What was read is a whole message, so it can be sent on, in either encoding.
+            for other in [Encoding::Protobuf, Encoding::Json] {
+                let _: Event = other.decode(&other.encode(&event)).unwrap();
+            }
+            let _ = scheduler::Event::try_from(event);
+        }
     }
 }

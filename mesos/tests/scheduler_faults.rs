@@ -259,6 +259,25 @@ async fn a_framework_that_was_torn_down_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_torn_down_session_ends_at_once_even_while_it_waits() {
+    let mut server = FakeServer::start().await;
+    let mut config = config(&[&server]);
+    config.backoff_first = Duration::from_secs(600);
+    config.backoff_longest = Duration::from_secs(600);
+    let (scheduler, mut signals) = start(config);
+    let (_, stream) = subscribe(&mut server, Encoding::Protobuf).await;
+    until_subscribed(&mut signals).await;
+    let sent = tokio::spawn(async move { scheduler.call(call::teardown()).await });
+    let (_, reply) = server.next().await;
+    // The master ends the stream before it answers the call.
+    stream.finish().await;
+    until_disconnected(&mut signals).await;
+    reply.accepted().await;
+    sent.await.unwrap().unwrap();
+    assert!(matches!(until_ended(&mut signals).await, Error::Stopped));
+}
+
+#[tokio::test]
 async fn a_slow_user_slows_the_master_down_and_loses_nothing() {
     let mut server = FakeServer::start().await;
     let mut config = config(&[&server]);

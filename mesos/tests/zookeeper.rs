@@ -193,3 +193,50 @@ async fn a_wrong_password_and_no_leader_are_told_apart() {
     assert!(matches!(error, Error::ZooKeeper { .. }), "{error}");
     assert!(!error.to_string().contains("guessed"), "{error}");
 }
+
+#[tokio::test]
+async fn a_new_leader_cuts_the_wait_short() {
+    let zookeeper = ZooKeeper::start().await;
+    let mut server = FakeServer::start().await;
+    let masters = zookeeper.client().await;
+    masters.create("/mesos", b"", &CreateMode::Persistent.with_acls(Acls::creator_all())).await.unwrap();
+    // A leader that has just died: nobody listens there.
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let node = candidate(&masters, dead).await;
+    let mut config = Config::new(format!("zk://mesos:sesame@{}/mesos", zookeeper.servers()).parse().unwrap());
+    config.backoff_first = Duration::from_secs(600);
+    config.backoff_longest = Duration::from_secs(600);
+    let (_scheduler, mut signals) =
+        Scheduler::start(config, FrameworkInfo::default(), Vec::new(), None).unwrap();
+    let error = disconnected(&mut signals).await;
+    assert!(matches!(error, Error::Connection { .. }), "{error}");
+    masters.delete(&node, None).await.unwrap();
+    candidate(&masters, server.address).await;
+    let _stream = take_over(&mut server).await;
+    until_subscribed(&mut signals).await;
+}
+
+#[tokio::test]
+async fn a_redirect_may_be_ahead_of_zookeeper() {
+    let zookeeper = ZooKeeper::start().await;
+    let (mut old, mut new) = (FakeServer::start().await, FakeServer::start().await);
+    let masters = zookeeper.client().await;
+    masters.create("/mesos", b"", &CreateMode::Persistent.with_acls(Acls::creator_all())).await.unwrap();
+    let node = candidate(&masters, old.address).await;
+    let (_scheduler, mut signals) = zookeeper.scheduler();
+    let (_, reply) = old.next().await;
+    let location = format!("//{}/api/v1/scheduler", new.address);
+    reply.status("307 Temporary Redirect", &[("Location", &location)], "").await;
+    let (_, mut stream) = take_over(&mut new).await;
+    until_subscribed(&mut signals).await;
+    // ZooKeeper catches up, and nothing changes.
+    candidate(&masters, new.address).await;
+    masters.delete(&node, None).await.unwrap();
+    for number in 0..20 {
+        stream.event::<wire::Event>(Event::Rescind(format!("O{number}").into())).await;
+        let told = soon("an event", signals.next()).await;
+        assert!(matches!(told, Signal::Event(Event::Rescind(_))), "{told:?}");
+        masters.sync("/mesos").await.unwrap();
+    }
+    assert!(old.is_idle() && new.is_idle());
+}

@@ -61,23 +61,36 @@ impl Detector {
         }
     }
 
-    /// Waits until another than this one leads. From a list that is not to be learned.
-    pub async fn changed_from(&mut self, url: &Url) -> Error {
+    /// Waits until another than these leads. From a list that is not to be learned.
+    pub async fn changed_from(&mut self, known: &[Url]) -> Error {
         match self {
             Self::List { .. } => std::future::pending().await,
-            Self::ZooKeeper(watch) => watch.changed_from(url).await,
+            Self::ZooKeeper(watch) => watch.changed_from(known).await,
         }
     }
 }
 
-/// `host`, `host:port` or a URL, as the address of a scheduler API.
-fn scheduler_url(address: &str, https: bool) -> Result<Url, Error> {
+/// The scheduler API of a master.
+fn scheduler_url(master: &str, https: bool) -> Result<Url, Error> {
+    let mut url = address(master, https)?;
+    url.set_path(headers::SCHEDULER_PATH);
+    Ok(url)
+}
+
+/// `host`, `host:port` or a URL, as the address of a master.
+pub(crate) fn address(address: &str, https: bool) -> Result<Url, Error> {
     let wrong = |reason: String| Error::Settings(format!("master {address:?}: {reason}"));
     let scheme = if https { "https" } else { "http" };
     let whole = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") };
     let mut url = Url::parse(&whole).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("neither http nor https, or without a host".to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not repeated, since it holds a secret.
+        return Err(Error::Settings(
+            "a master's address holds credentials: they belong into the settings".to_owned(),
+        ));
     }
     // The port of a URL that names none is Mesos's, unless it is a whole URL, where it is the scheme's.
     if url.port().is_none()
@@ -87,7 +100,6 @@ fn scheduler_url(address: &str, https: bool) -> Result<Url, Error> {
     {
         url.set_port(Some(MASTER_PORT)).map_err(|()| wrong("cannot have a port".to_owned()))?;
     }
-    url.set_path(headers::SCHEDULER_PATH);
     Ok(url)
 }
 
@@ -111,6 +123,15 @@ mod tests {
         for address in ["", "ftp://m1", "http://", "m1:99999"] {
             assert!(scheduler_url(address, false).is_err(), "{address:?}");
         }
+    }
+
+    #[test]
+    fn credentials_in_addresses_are_refused_and_not_shown() {
+        let error = scheduler_url("http://alice:sesame@m1:5050", false).unwrap_err();
+        assert!(
+            error.to_string().contains("credentials") && !error.to_string().contains("sesame"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -79,15 +79,19 @@ impl Watch {
         })
     }
 
-    /// Waits until another than this one leads.
-    pub async fn changed_from(&mut self, url: &Url) -> Error {
-        let another = |seen: &Seen| seen.leader.as_ref().is_some_and(|leader| !leader.is(url));
+    /// Waits until another than these leads.
+    pub async fn changed_from(&mut self, known: &[Url]) -> Error {
+        let another =
+            |seen: &Seen| seen.leader.as_ref().is_some_and(|leader| !known.iter().any(|url| leader.is(url)));
         let to = {
             let seen = self.seen.wait_for(another).await.ok();
             seen.and_then(|seen| seen.leader.as_ref().map(|leader| leader.url.to_string()))
         };
         match to {
-            Some(to) => Error::LeaderChanged { from: url.to_string(), to },
+            Some(to) => {
+                let from = known.first().map(Url::to_string).unwrap_or_default();
+                Error::LeaderChanged { from, to }
+            }
             // The task that follows ends only with us.
             None => std::future::pending().await,
         }

@@ -10,6 +10,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::settings::{Credentials, Settings};
 use super::{stream::Records, tls};
+use crate::encoding::Encoding;
 use crate::error::BODY_KEPT_BYTES_MAX;
 use crate::{Error, headers};
 
@@ -51,6 +52,10 @@ impl Transport {
         }
         let client = builder.build().map_err(|error| Error::Settings(causes(&error)))?;
         Ok(Self { client, settings })
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        self.settings.encoding
     }
 
     /// Sends a call that is answered at once, and gives the answer's body.

@@ -51,6 +51,8 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     signals: mpsc::Sender<Signal>,
     subscriptions: u64,
+    /// Who was asked last, and is not worth asking again before the wait is over.
+    tried: Option<Url>,
 }
 
 impl Session {
@@ -60,7 +62,7 @@ impl Session {
         shared: Arc<Shared>,
         signals: mpsc::Sender<Signal>,
     ) -> Self {
-        Self { config, detector, shared, signals, subscriptions: 0 }
+        Self { config, detector, shared, signals, subscriptions: 0, tried: None }
     }
 
     pub async fn run(mut self) {
@@ -75,7 +77,27 @@ impl Session {
             let retry_in = backoff.next_wait();
             tracing::debug!(%error, ?retry_in, "the subscription is over");
             self.tell(Signal::Disconnected { error, retry_in }).await;
-            tokio::time::sleep(retry_in).await;
+            if self.wait(retry_in).await {
+                backoff.reset();
+            }
+        }
+    }
+
+    /// Waits before the next attempt, but not when another master leads meanwhile, which it says, or when no attempt is
+    /// wanted any more.
+    async fn wait(&mut self, time: Duration) -> bool {
+        let mut unwanted = self.shared.unwanted.subscribe();
+        let detector = &mut self.detector;
+        let changed = async {
+            match &self.tried {
+                Some(url) => drop(detector.changed_from(std::slice::from_ref(url)).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(time) => false,
+            () = changed => true,
+            _ = unwanted.wait_for(|unwanted| *unwanted == NONE_WANTED) => false,
         }
     }
 
@@ -101,7 +123,9 @@ impl Session {
 
     /// Finds the leader, following redirects.
     async fn open(&mut self) -> Result<(Url, Opened), Error> {
+        self.tried = None;
         let mut url = self.detector.leader(self.config.http.subscribe_timeout).await?;
+        self.tried = Some(url.clone());
         for _ in 0..=REDIRECTS_MAX {
             let introduction = self.shared.introduction().clone();
             let subscribe = call::subscribe(
@@ -165,11 +189,13 @@ impl Session {
     /// Reads events until there is a reason to stop.
     async fn read(&mut self, url: &Url, records: &mut Records, silence_max: Duration) -> Error {
         let number = self.subscriptions;
+        // A redirect may know of a new leader before our detector does: that it still sees the old one is no change.
+        let known: Vec<Url> = std::iter::once(url.clone()).chain(self.tried.clone()).collect();
         let mut unwanted = self.shared.unwanted.subscribe();
         loop {
             let event = tokio::select! {
                 event = next(url, records, silence_max) => event,
-                error = self.detector.changed_from(url) => return error,
+                error = self.detector.changed_from(&known) => return error,
                 _ = unwanted.wait_for(|unwanted| *unwanted >= number) => return self.given_up(url),
             };
             match event {
