@@ -226,7 +226,8 @@ impl Master {
         let mut state = self.lock();
         tracing::info!(agent, on, "partition");
         if on {
-            state.partitioned.insert(agent.to_owned());
+            let link = state.cluster.as_ref().and_then(|cluster| cluster.link_of(agent));
+            state.partitioned.insert(agent.to_owned(), link);
             return;
         }
         state.partitioned.remove(agent);

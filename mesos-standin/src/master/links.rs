@@ -60,9 +60,8 @@ impl Master {
                 Ok(Some(message)) => {
                     let cut = {
                         let state = self.lock();
-                        let agent = state.cluster.as_ref().and_then(|cluster| cluster.agent_of_link(id));
-                        let agent = agent.or_else(|| registering(&message));
-                        agent.is_some_and(|agent| state.partitioned.contains(&agent))
+                        let back = registering(&message);
+                        state.is_cut(id) || back.is_some_and(|agent| state.partitioned.contains_key(&agent))
                     };
                     if cut {
                         continue;

@@ -6,7 +6,7 @@ mod links;
 mod listener;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -54,8 +54,8 @@ struct State {
     streams: HashMap<String, EventSender>,
     links: HashMap<u64, UnboundedSender<ToAgent>>,
     next_link: u64,
-    /// Links whose traffic is swallowed, by agent's id: a partition.
-    partitioned: std::collections::BTreeSet<String>,
+    /// Agents that nothing passes to or from, each with the link that it had when that began.
+    partitioned: BTreeMap<String, Option<u64>>,
 }
 
 impl Master {
@@ -148,12 +148,7 @@ impl Master {
                 state.streams.remove(&stream);
             }
             Output::Agent { link, message } => {
-                let cut = state
-                    .cluster
-                    .as_ref()
-                    .and_then(|cluster| cluster.agent_of_link(link))
-                    .is_some_and(|agent| state.partitioned.contains(&agent));
-                if let Some(sender) = state.links.get(&link).filter(|_| !cut) {
+                if let Some(sender) = state.links.get(&link).filter(|_| !state.is_cut(link)) {
                     // An agent that is gone is noticed by its link's reader.
                     let _ = sender.send(message);
                 }
@@ -180,6 +175,13 @@ impl Master {
 
     fn leads(&self) -> bool {
         self.lock().cluster.is_some()
+    }
+}
+
+impl State {
+    /// Whether a partition swallows what is said on a link.
+    fn is_cut(&self, link: u64) -> bool {
+        self.partitioned.values().any(|cut| *cut == Some(link))
     }
 }
 
