@@ -271,3 +271,51 @@ fn without(range: Range, hole: Range) -> Vec<Range> {
     }
     left
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Vec<Resource> {
+        parse(line).expect("resources")
+    }
+
+    #[test]
+    fn amounts_are_added_and_taken_away() {
+        let mut all = of("cpus:1.5;mem:100;ports:[1-10];disks:{a,b}");
+        add(&mut all, &of("cpus:0.1;cpus(web):1;ports:[11-12]"));
+        assert_eq!(text(&all), "cpus:1.6; mem:100; ports:[1-12]; disks:{a, b}; cpus(web):1");
+        subtract(&mut all, &of("cpus:1.6;ports:[3-4,9-9];disks:{b}"));
+        assert_eq!(text(&all), "mem:100; ports:[1-2, 5-8, 10-12]; disks:{a}; cpus(web):1");
+    }
+
+    #[test]
+    fn a_part_must_be_there_as_a_whole_and_for_the_role() {
+        let all = of("cpus:1;cpus(web):1;ports:[1-2,4-5]");
+        for (part, fits) in [
+            ("cpus:1", true),
+            ("cpus:1.001", false),
+            ("cpus:2", false),
+            ("cpus(web):1;cpus:1", true),
+            ("cpus(batch):0.1", false),
+            ("ports:[1-1,5-5]", true),
+            ("ports:[2-4]", false),
+            ("gpus:1", false),
+        ] {
+            assert_eq!(contains(&all, &of(part)), fits, "{part}");
+        }
+        // Twice the same is as much as both.
+        let twice = [of("cpus:0.6"), of("cpus:0.6")].concat();
+        assert!(!contains(&all, &twice));
+    }
+
+    #[test]
+    fn both_forms_of_reservations_mean_the_same() {
+        let resource = of("cpus(web):1").remove(0);
+        let old = downgraded(resource.clone());
+        assert_eq!((old.role.as_deref(), old.reservations.len()), (Some("web"), 0));
+        assert_eq!(upgraded(old), resource);
+        let plain = of("cpus:1").remove(0);
+        assert_eq!(upgraded(downgraded(plain.clone())), plain);
+    }
+}

@@ -96,7 +96,8 @@ impl Updates {
             if at > now {
                 continue;
             }
-            stream.again = Some((now + pause * 2.0, (pause * 2.0).min(PAUSE_MAX)));
+            let pause = (pause * 2.0).min(PAUSE_MAX);
+            stream.again = Some((now + pause, pause));
             due.extend(stream.pending.front().map(|status| (framework.clone(), status.clone())));
         }
         due
@@ -130,5 +131,55 @@ impl Updates {
     pub fn latest(&self, framework: &str, task: &str) -> Option<TaskState> {
         let stream = self.streams.get(&(framework.to_owned(), task.to_owned()))?;
         stream.pending.back().map(TaskStatus::state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meson_mesos::v1::TaskId;
+
+    use super::*;
+
+    fn status(state: TaskState, uuid: u8) -> TaskStatus {
+        TaskStatus {
+            task_id: TaskId { value: "t".to_owned() },
+            state: state.into(),
+            uuid: Some(vec![uuid; 16].into()),
+            ..TaskStatus::default()
+        }
+    }
+
+    #[test]
+    fn the_next_update_waits_for_the_first_ones_acknowledgement() {
+        let mut updates = Updates::new(10.0);
+        assert_eq!(updates.push("f", status(TaskState::TaskRunning, 1), 0.0), Some(true));
+        assert_eq!(updates.push("f", status(TaskState::TaskFinished, 2), 0.0), Some(false));
+        assert_eq!(updates.acknowledge("f", "t", &[2; 16], 0.0), Acknowledged::Unexpected);
+        assert_eq!(updates.acknowledge("f", "t", &[1; 16], 0.0), Acknowledged::Done { terminal: false });
+        assert_eq!(updates.oldest("f", "t").map(TaskStatus::state), Some(TaskState::TaskFinished));
+        assert_eq!(updates.acknowledge("f", "t", &[2; 16], 0.0), Acknowledged::Done { terminal: true });
+        assert_eq!(updates.oldest("f", "t"), None);
+    }
+
+    #[test]
+    fn repetitions_and_updates_after_the_end_are_not_taken() {
+        let mut updates = Updates::new(10.0);
+        assert_eq!(updates.push("f", status(TaskState::TaskFinished, 1), 0.0), Some(true));
+        assert_eq!(updates.push("f", status(TaskState::TaskFinished, 1), 0.0), None);
+        assert_eq!(updates.push("f", status(TaskState::TaskFailed, 2), 0.0), None);
+    }
+
+    #[test]
+    fn pauses_double_up_to_ten_minutes() {
+        let mut updates = Updates::new(10.0);
+        updates.push("f", status(TaskState::TaskRunning, 1), 0.0);
+        let mut sent = Vec::new();
+        for second in 0..4000_u32 {
+            let now = f64::from(second);
+            sent.extend(updates.due(now).iter().map(|_| second));
+        }
+        assert_eq!(sent, [10, 30, 70, 150, 310, 630, 1230, 1830, 2430, 3030, 3630]);
+        // A new master hears the oldest at once.
+        assert_eq!(updates.restart(4000.0).len(), 1);
     }
 }

@@ -26,6 +26,10 @@ class TestExecutor(Executor):
 
         threading.Thread(target=run).start()
 
+    def launchTaskGroup(self, driver, task_infos):
+        for task in task_infos:
+            self.launchTask(driver, task)
+
     def killTask(self, driver, task_id):
         self.tell(driver, task_id, "TASK_KILLED")
 

@@ -150,6 +150,24 @@ def main(arguments):
     failed = scheduler.wait_state("command", "TASK_FAILED")
     assert failed["reason"] == "REASON_COMMAND_EXECUTOR_FAILED", failed
 
+    # A group of tasks is launched as one.
+    offer = scheduler.offers.get(timeout=WAIT)
+    executor = dict(
+        type="CUSTOM",
+        executor_id=dict(value="group"),
+        command=dict(value=EXECUTOR),
+        resources=[scalar("cpus", 0.1), scalar("mem", 32), scalar("disk", 1)],
+    )
+    group = [task(offer, "one", b"finish"), task(offer, "two", b"finish")]
+    for member in group:
+        del member["executor"]
+    launch = dict(type="LAUNCH_GROUP", launch_group=dict(executor=executor, task_group=dict(tasks=group)))
+    driver.acceptOffers(offer["id"], [launch], dict(refuse_seconds=0))
+    finished = set()
+    while finished != {"one", "two"}:
+        update = scheduler.wait("update", lambda update: update["state"] == "TASK_FINISHED")
+        finished.add(update["task_id"]["value"])
+
     # A second scheduler takes over by subscribing with the same id; the first is told so.
     successor = TestScheduler()
     second = new_driver(successor, dict(info, id=dict(value=framework_id)), arguments)
