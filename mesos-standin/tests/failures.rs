@@ -120,6 +120,19 @@ fn a_task_that_ends_while_its_agent_is_away_is_finished() {
     assert_eq!(status["source"], "SOURCE_EXECUTOR");
 }
 
+/// A kill of a task on an agent that is away is told when the agent is back.
+#[test]
+fn a_kill_reaches_an_agent_that_was_away() {
+    let mut cluster = Cluster::new(&["--max-agent-ping-timeouts", "100"]);
+    let (scheduler, agent) = with_task(&mut cluster, AWARE, "sleep 600");
+    cluster.agents[0].process.kill();
+    // The master must know that the agent is away; then it takes its offers back.
+    scheduler.next_where("RESCIND", |_| true);
+    scheduler.accepted("KILL", json!({ "task_id": { "value": "t" }, "agent_id": { "value": agent } }));
+    cluster.start_agent(0);
+    scheduler.status_acknowledged("t", "TASK_KILLED");
+}
+
 /// "hung executors have been destroyed": what does not come back after the agent's restart is ended.
 #[test]
 fn executors_that_do_not_come_back_are_ended() {

@@ -265,12 +265,18 @@ impl Cluster {
         register: &Register,
         killed: &std::collections::BTreeSet<(String, String)>,
     ) {
-        for (framework_id, task_id) in killed {
+        for report in &register.tasks {
+            let task_id = report.task.task_id.value.clone();
+            let over = TaskState::try_from(report.state).is_ok_and(state::is_terminal);
+            if over || !killed.contains(&(report.framework_id.clone(), task_id.clone())) {
+                continue;
+            }
+            let framework = self.frameworks.get(&report.framework_id);
             let kill = link::KillTask {
-                framework_id: framework_id.clone(),
-                task_id: task_id.clone(),
+                framework_id: report.framework_id.clone(),
+                task_id,
                 kill_policy: None,
-                partition_aware: self.frameworks.get(framework_id).is_some_and(|f| f.is_partition_aware()),
+                partition_aware: framework.is_some_and(state::Framework::is_partition_aware),
             };
             self.tell(id, FromMaster::Kill(kill).into());
         }
