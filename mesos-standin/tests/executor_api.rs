@@ -172,3 +172,25 @@ fn a_shut_down_executor_kills_its_tasks() {
         .accepted("SHUTDOWN", json!({ "executor_id": { "value": "t" }, "agent_id": { "value": agent } }));
     scheduler.status_acknowledged("t", "TASK_KILLED");
 }
+
+/// KILL: "If the task hasn't yet been delivered to the executor when Mesos master or agent receives the kill request, a
+/// TASK_KILLED is generated and the task launch is not forwarded to the executor."
+#[test]
+fn a_task_is_killed_before_its_executor_has_it() {
+    let mut cluster = Cluster::new(&[]);
+    let agent = cluster.add_agent(&["--executor-shutdown-grace-period", "100ms"]);
+    let scheduler = Scheduler::subscribe(cluster.master(), &framework(&["PARTITION_AWARE"]));
+    let offer = scheduler.offer(Some(&agent));
+    let slow = json!({ "value": "sleep 600" });
+    scheduler.launch(&offer, &[with_executor(&offer, "t", slow.clone())]);
+    let rest = scheduler.offer(Some(&agent));
+    scheduler.accepted("KILL", json!({ "task_id": { "value": "t" } }));
+    let status = scheduler.status("t", "TASK_KILLED");
+    assert_eq!(status["reason"], "REASON_TASK_KILLED_DURING_LAUNCH");
+    // Its executor has nothing to do any more and is shut down. Until the end is acknowledged its id is not free.
+    scheduler.next("FAILURE");
+    scheduler.launch(&rest, &[with_executor(&rest, "u", slow)]);
+    let refused = scheduler.status("u", "TASK_DROPPED");
+    assert_eq!(refused["reason"], "REASON_EXECUTOR_TERMINATED");
+    scheduler.acknowledge(&status);
+}

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use meson_mesos::{
     duration,
     v1::{CommandInfo, TaskState, task_status::Reason},
@@ -76,6 +76,10 @@ impl Agent {
             if let Some(executor) = state.executors.get_mut(&key) {
                 executor.pid = pid;
                 executor.pid_start = pid.and_then(start_time).unwrap_or_default();
+                if executor.phase == Phase::Terminating {
+                    // Shut down while it was being fetched for.
+                    pid.into_iter().for_each(kill_group);
+                }
             }
             self.checkpoint(&state);
         }
@@ -124,6 +128,9 @@ impl Agent {
     }
 
     async fn start_process(&self, start: &Start) -> anyhow::Result<Child> {
+        if !start.generated && start.command.value.is_none() {
+            bail!("the executor has no command, and the stand-in has no default executor");
+        }
         std::fs::create_dir_all(&start.directory).context("the sandbox")?;
         if let Some(runs) = start.directory.parent() {
             let latest = runs.join("latest");

@@ -45,16 +45,18 @@ impl Agent {
         group: bool,
     ) {
         let phase = state.executors.get(key).map(|executor| executor.phase);
-        if let Some(Phase::Terminating | Phase::Terminated) = phase {
+        let over = match phase {
+            Some(Phase::Terminating) => Some("Executor terminating"),
+            Some(Phase::Terminated) => Some("Executor terminated"),
+            _ => None,
+        };
+        if let Some(message) = over {
             for task in &tasks {
+                let aware = state.is_partition_aware(&key.0);
                 let said = Said {
-                    state: if state.is_partition_aware(&key.0) {
-                        TaskState::TaskGone
-                    } else {
-                        TaskState::TaskLost
-                    },
+                    state: if aware { TaskState::TaskDropped } else { TaskState::TaskLost },
                     reason: Reason::ExecutorTerminated,
-                    message: "Executor is terminating or terminated".to_owned(),
+                    message: message.to_owned(),
                 };
                 self.say(state, &key.0, &task.task_id.value, Some(&key.1), said);
             }
@@ -91,6 +93,9 @@ impl Agent {
             };
             return self.say(&mut state, &framework_id, &task_id, None, said);
         };
+        if matches!(executor.phase, Phase::Terminating | Phase::Terminated) {
+            return tracing::warn!(framework_id, task_id, "kill ignored: the executor is on its way out");
+        }
         let delivered = executor.tasks.get(&task_id).is_some_and(|task| task.delivered);
         if delivered {
             let kill = event::Kill { task_id: TaskId { value: task_id }, kill_policy };
@@ -107,7 +112,7 @@ impl Agent {
         for task in with_it {
             let said = Said {
                 state: TaskState::TaskKilled,
-                reason: Reason::ExecutorUnregistered,
+                reason: Reason::TaskKilledDuringLaunch,
                 message: "Killed before delivery to the executor".to_owned(),
             };
             self.say(&mut state, &framework_id, &task, key.as_ref().map(|key| key.1.as_str()), said);
