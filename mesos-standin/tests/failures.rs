@@ -126,8 +126,11 @@ fn a_kill_reaches_an_agent_that_was_away() {
     let mut cluster = Cluster::new(&["--max-agent-ping-timeouts", "100"]);
     let (scheduler, agent) = with_task(&mut cluster, AWARE, "sleep 600");
     cluster.agents[0].process.kill();
-    // The master must know that the agent is away; then it takes its offers back.
-    scheduler.next_where("RESCIND", |_| true);
+    support::until("loss of the agent", || {
+        let answer = post(cluster.master(), "/api/v1", &json!({ "type": "GET_AGENTS" }));
+        let view: Value = serde_json::from_str(&answer.body).expect("JSON");
+        view["get_agents"]["agents"][0]["active"] != true
+    });
     scheduler.accepted("KILL", json!({ "task_id": { "value": "t" }, "agent_id": { "value": agent } }));
     cluster.start_agent(0);
     scheduler.status_acknowledged("t", "TASK_KILLED");
