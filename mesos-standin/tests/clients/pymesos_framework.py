@@ -61,6 +61,14 @@ class TestScheduler(Scheduler):
             if kind == wanted and fits(value):
                 return value
 
+    def offer(self, driver):
+        """An offer that is worth something; crumbs that ended tasks left are given back to be offered together."""
+        while True:
+            offer = self.offers.get(timeout=WAIT)
+            if sum(of["scalar"]["value"] for of in offer["resources"] if of["name"] == "cpus") >= 1.5:
+                return offer
+            driver.declineOffer(offer["id"], dict(refuse_seconds=0))
+
     def wait_state(self, task_id, state):
         return self.wait("update", lambda update: (update["task_id"]["value"], update["state"]) == (task_id, state))
 
@@ -110,7 +118,7 @@ def main(arguments):
     scheduler.wait("heartbeat")
 
     # An offer is used for several tasks that share one executor.
-    offer = scheduler.offers.get(timeout=WAIT)
+    offer = scheduler.offer(driver)
     tasks = [task(offer, "ends", b"finish"), task(offer, "fails", b"fail"), task(offer, "stays", b"stay")]
     driver.launchTasks(offer["id"], tasks, dict(refuse_seconds=0))
     agent_id = offer["agent_id"]
@@ -142,7 +150,7 @@ def main(arguments):
     scheduler.wait_state("stays", "TASK_RUNNING")
 
     # Too much is refused, and only that.
-    offer = scheduler.offers.get(timeout=WAIT)
+    offer = scheduler.offer(driver)
     greedy = task(offer, "greedy", b"finish")
     greedy["resources"] = [scalar("cpus", 1000), scalar("mem", 64)]
     driver.launchTasks(offer["id"], [greedy, command_task(offer, "command", "echo $MESOS_TASK_ID; exit 3")], dict(refuse_seconds=0))
@@ -151,7 +159,7 @@ def main(arguments):
     assert failed["reason"] == "REASON_COMMAND_EXECUTOR_FAILED", failed
 
     # A group of tasks is launched as one.
-    offer = scheduler.offers.get(timeout=WAIT)
+    offer = scheduler.offer(driver)
     executor = dict(
         type="CUSTOM",
         executor_id=dict(value="group"),
