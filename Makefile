@@ -30,9 +30,9 @@ demo: setup build example-env ## Run the example pipeline on a scheduler and exe
 	@$(STAGE) "demo" scripts/demo "$(TARGET)/release" "$(DEMO)" "$(DATA)"
 
 ##@ Check it
-.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients test-rust test-python deny
+.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients test-rust test-sim test-python deny
 
-test: test-setup example-env mesos-clients fmt-check clippy test-build doc test-rust test-python ## Check everything, as CI does
+test: test-setup example-env mesos-clients fmt-check clippy test-build doc test-rust test-sim test-python ## Check everything, as CI does
 	@printf '\nEverything passed.\n'
 
 check: fmt-check clippy doc tidy ## Format, lints, documentation and style; never edits a file
@@ -41,7 +41,8 @@ fmt-check:
 	@$(STAGE) "format" $(CARGO) fmt --all --check
 
 clippy:
-	@$(STAGE) "lints" $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@$(STAGE) "lints" $(CARGO) clippy --workspace --exclude meson-sim --all-targets --locked -- -D warnings
+	@$(STAGE) "lints of the simulation and its seams" $(CARGO) clippy -p meson-sim --all-targets --locked -- -D warnings
 
 doc:
 	@RUSTDOCFLAGS="-D warnings" $(STAGE) "documentation" $(CARGO) doc --workspace --no-deps --locked
@@ -65,7 +66,11 @@ mesos-clients:
 
 test-rust:
 	@MESON_BIN_DIR="$(TARGET)/debug" EXAMPLE_DATA="$(DATA)" MESOS_CLIENTS="$(DATA)/mesos-clients" PATH="$(TARGET)/tools:$$PATH" \
-		$(STAGE) "tests" $(CARGO) test --workspace --locked --no-fail-fast
+		$(STAGE) "tests" $(CARGO) test --workspace --exclude meson-sim --locked --no-fail-fast
+
+# By itself: tested together with the rest, the seams that it turns on would be in the programs that the rest tests.
+test-sim: ## The simulation: SIM_SEEDS=… SIM_FIRST=… runs others, and more of them
+	@$(STAGE) "simulation" $(CARGO) test -p meson-sim --locked -- --nocapture
 
 test-python:
 	@$(STAGE) "tests of the examples" "$(DATA)/venv/bin/python" -m unittest discover -s examples/recommendations/tests -v

@@ -1,10 +1,11 @@
 //! Changes of the members, of who leads, and of the snapshot, as an operator asks for them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
+use tokio::time::Instant;
 
 use crate::config::Member;
 use crate::error::AdminError;
@@ -39,7 +40,7 @@ impl Replica {
         self.must_lead()?;
         let known = self.members().into_iter().find(|known| known.node_id == member.node_id);
         match known {
-            Some(known) if known == member => return Ok(()),
+            Some(known) if known == member => return self.settled().await,
             Some(known) => {
                 let text = format!("replica {} is a member at {}", known.node_id, known.raft_address);
                 return Err(AdminError::Refused(text));
@@ -59,7 +60,7 @@ impl Replica {
         self.must_lead()?;
         let mut voters = self.voters();
         if instead_of.is_none() && voters.contains(&node_id) {
-            return Ok(());
+            return self.settled().await;
         }
         if instead_of == Some(self.node_id()) {
             return Err(AdminError::Refused(LEADER_STAYS.into()));
@@ -81,6 +82,11 @@ impl Replica {
                 return Err(AdminError::Refused(format!("replica {node_id} is not a member: add it first")));
             }
         }
+        if !self.has_taken_in(node_id) {
+            let text =
+                format!("replica {node_id} has taken nothing in yet: see that it runs, and wait for it");
+            return Err(AdminError::Refused(text));
+        }
         self.must_reach_quorum(&voters).await?;
         let changing = self.raft().change_membership(Change::ReplaceAllVoters(voters), false);
         changed(tokio::time::timeout(CHANGE_DEADLINE, changing).await)
@@ -96,7 +102,7 @@ impl Replica {
             return Err(AdminError::Refused(LEADER_STAYS.into()));
         }
         if !self.members().iter().any(|member| member.node_id == node_id) {
-            return Ok(());
+            return self.settled().await;
         }
         let mut voters = self.voters();
         let change = if voters.remove(&node_id) {
@@ -267,6 +273,26 @@ impl Replica {
         let metrics = self.raft().server_metrics();
         let metrics = metrics.borrow();
         metrics.membership_config.membership().voter_ids().collect()
+    }
+
+    /// Whether a member has confirmed any entry to this leader. In a short log the lag does not tell.
+    fn has_taken_in(&self, node_id: u64) -> bool {
+        let metrics = self.raft().metrics().borrow().clone();
+        node_id == self.node_id()
+            || metrics.replication.is_some_and(|matched| matched.get(&node_id).is_some_and(Option::is_some))
+    }
+
+    /// Returns once the members as this leader has them are committed: they may be those of a change that was asked
+    /// for before, and whose outcome is still open.
+    async fn settled(&self) -> Result<(), AdminError> {
+        let led = self.role().borrow().term;
+        let committed = |metrics: &openraft::RaftMetrics<u64, Member>| {
+            metrics.current_term != led || *metrics.membership_config.log_id() <= metrics.last_applied
+        };
+        let waiting = self.raft().wait(Some(CHANGE_DEADLINE));
+        waiting.metrics(committed, "members").await.map_err(|_| AdminError::Unknown)?;
+        self.must_lead()?;
+        if self.role().borrow().term == led { Ok(()) } else { Err(AdminError::Unknown) }
     }
 
     /// A change to voters of whom most are away would be the group's last.

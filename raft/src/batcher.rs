@@ -88,6 +88,11 @@ impl Proposals {
         Hold(self.holds.clone())
     }
 
+    /// Whether proposals are held back.
+    pub fn are_held(&self) -> bool {
+        *self.holds.borrow() > 0
+    }
+
     /// Has commands written next to each other, and gives their outcomes.
     pub async fn propose(&self, commands: Vec<Bytes>, urgent: bool) -> Reply {
         if commands.is_empty() {

@@ -28,8 +28,12 @@ pub struct Opened {
 }
 
 /// Opens them. Blocks.
-pub fn open(config: &Config, state_machine: impl StateMachine) -> Result<Opened, OpenError> {
-    let disk = Disk::open(&store(config), config.cache_bytes)?;
+pub fn open(
+    disk: impl FnOnce() -> Result<Disk, StoreError>,
+    config: &Config,
+    state_machine: impl StateMachine,
+) -> Result<Opened, OpenError> {
+    let disk = disk()?;
     let opened = open_in(disk.clone(), config, state_machine);
     if opened.is_err() {
         // Whoever tries again finds the store unlocked.

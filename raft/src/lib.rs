@@ -10,6 +10,7 @@ mod admin;
 mod archive;
 mod backup;
 mod batcher;
+mod blocking;
 mod codec;
 mod compaction;
 mod config;
@@ -18,6 +19,7 @@ mod elections;
 mod error;
 mod files;
 mod founding;
+mod grpc;
 mod inspect;
 mod log_size;
 mod log_store;
@@ -29,6 +31,9 @@ mod replica;
 mod role;
 pub mod sabotage;
 mod service;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 mod snapshot;
 mod space;
 mod state_machine;
@@ -42,6 +47,8 @@ mod types;
 
 pub use archive::{Archive, Records};
 pub use backup::{Backup, RestoreError, Restored, restore};
+#[doc(hidden)]
+pub use blocking::blocking;
 pub use config::{Config, Member};
 pub use error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
 pub use inspect::{Inspection, LogRange, Promised, SnapshotFound, VoteFound, inspect};

@@ -5,7 +5,6 @@
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use openraft::entry::EntryPayload;
@@ -13,6 +12,7 @@ use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, OptionalSend, RaftLogReader, StorageIOError};
 use prost::Message;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::codec::{LogIdMessage, VoteMessage, decode_entry, encode_entry, entry_size};
 use crate::disk::{Disk, Limit, Op, Tree};
@@ -170,7 +170,7 @@ impl LogStore {
             return Ok(found);
         }
         let disk = self.inner.disk.clone();
-        let reading = tokio::task::spawn_blocking(move || read_range(&disk, from, to, bytes_max));
+        let reading = crate::blocking(move || read_range(&disk, from, to, bytes_max));
         reading.await.map_err(|_| StoreError::Closed)?
     }
 }

@@ -1,16 +1,19 @@
-//! Calls to other replicas: one channel a peer for the consensus traffic, another for snapshots, both lazy.
+//! What the consensus library tells other replicas, as messages of the contract between them; how they get there is
+//! the transport's matter, which is gRPC unless a simulation stands in its place.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::Stream;
-use meson_proto::raft::v1::raft_service_client::RaftServiceClient;
+use futures::stream::{BoxStream, Stream, StreamExt as _};
 use meson_proto::raft::v1::{
-    AppendEntriesRequest, InquireRequest, InquireResponse, InstallSnapshotRequest, RequestVoteRequest,
-    SnapshotHeader, TakeOverRequest,
+    AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotRequest,
+    InstallSnapshotResponse, RequestVoteRequest, RequestVoteResponse, SnapshotHeader, TakeOverRequest,
+    TakeOverResponse,
 };
 use openraft::AnyError;
 use openraft::error::{
@@ -19,8 +22,8 @@ use openraft::error::{
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft as library;
 use prost::Message;
+use tokio::time::Instant;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::acks::Acks;
 use crate::codec::{AppendAnswer, AppendCall, SnapshotCall, VoteAnswer, VoteCall, VoteMessage};
@@ -33,10 +36,60 @@ const CHUNK_BYTES: usize = 512 << 10;
 const SNAPSHOT_SECONDS: u64 = 60;
 /// Calls about members rather than entries are answered within this.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(1);
-const KEEPALIVE: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type CallError = RPCError<u64, Member, RaftError<u64>>;
+
+/// Brings messages to other replicas and their answers back, each within its deadline.
+#[tonic::async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// One call of this name.
+    async fn append_entries(
+        &self,
+        peer: &Member,
+        message: AppendEntriesRequest,
+        deadline: Duration,
+    ) -> Result<AppendEntriesResponse, Status>;
+    /// One call of this name.
+    async fn request_vote(
+        &self,
+        peer: &Member,
+        message: RequestVoteRequest,
+        deadline: Duration,
+    ) -> Result<RequestVoteResponse, Status>;
+    /// One call of this name.
+    async fn install_snapshot(
+        &self,
+        peer: &Member,
+        messages: Messages,
+        deadline: Duration,
+    ) -> Result<InstallSnapshotResponse, Status>;
+    /// One call of this name.
+    async fn inquire(
+        &self,
+        peer: &Member,
+        message: InquireRequest,
+        deadline: Duration,
+    ) -> Result<InquireResponse, Status>;
+    /// One call of this name.
+    async fn take_over(
+        &self,
+        peer: &Member,
+        message: TakeOverRequest,
+        deadline: Duration,
+    ) -> Result<TakeOverResponse, Status>;
+}
+
+/// A snapshot on its way: the header, then the bytes in chunks. A type with a name, as the compiler cannot prove what
+/// tonic asks of a boxed stream.
+pub struct Messages(BoxStream<'static, InstallSnapshotRequest>);
+
+impl Stream for Messages {
+    type Item = InstallSnapshotRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(context)
+    }
+}
 
 /// Makes connections to peers; clones share them.
 #[derive(Clone)]
@@ -47,49 +100,39 @@ pub struct Network {
 struct Inner {
     group_id: u64,
     heartbeat: Duration,
-    connect_timeout: Duration,
-    message_bytes_max: usize,
     acks: Acks,
-    peers: Mutex<HashMap<u64, Known>>,
-}
-
-/// A peer's address as it was last given, and the channels to it, unless it is no address.
-type Known = (String, Result<Channels, String>);
-
-/// The channels to one address.
-#[derive(Clone)]
-struct Channels {
-    calls: Channel,
-    snapshots: Channel,
+    transport: Arc<dyn Transport>,
+    /// A voter has more entries than this replica had when it last stood.
+    greater_log: AtomicBool,
 }
 
 impl Network {
     /// For a replica so configured; what followers confirm is noted in `acks`.
-    pub fn new(config: &Config, acks: Acks) -> Self {
+    pub fn new(config: &Config, acks: Acks, transport: Arc<dyn Transport>) -> Self {
         let inner = Inner {
             group_id: config.group_id,
             heartbeat: Duration::from_millis(config.heartbeat_ms),
-            connect_timeout: Duration::from_millis(config.election_max_ms),
-            message_bytes_max: config.message_bytes_max(),
             acks,
-            peers: Mutex::default(),
+            transport,
+            greater_log: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
 
     fn peer(&self, target: u64, node: &Member) -> Peer {
-        // Asked for with every confirmation of leadership, so the channels are kept.
-        let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = peers.get(&target).filter(|(address, _)| *address == node.raft_address);
-        let channels = match known {
-            Some((_, channels)) => channels.clone(),
-            None => {
-                let channels = connect(&node.raft_address, self.inner.connect_timeout);
-                peers.insert(target, (node.raft_address.clone(), channels.clone()));
-                channels
-            }
-        };
-        Peer { target, channels, inner: self.inner.clone() }
+        // The name in the membership counts, whatever the record says of itself.
+        let member = Member { node_id: target, ..node.clone() };
+        Peer { member, inner: self.inner.clone() }
+    }
+
+    /// Whether a voter has said since the last candidacy that it has more entries.
+    pub fn saw_greater_log(&self) -> bool {
+        self.inner.greater_log.load(Ordering::Relaxed)
+    }
+
+    /// A new candidacy begins.
+    pub fn forget_greater_log(&self) {
+        self.inner.greater_log.store(false, Ordering::Relaxed);
     }
 
     /// Asks another replica what it is.
@@ -100,11 +143,7 @@ impl Network {
         founding: bool,
     ) -> Result<InquireResponse, Status> {
         let message = InquireRequest { group_id: self.inner.group_id, node_id: asker, founding };
-        let peer = self.peer(member.node_id, member);
-        let mut client = peer
-            .client(|channels| &channels.calls)
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        let answer = client.inquire(Peer::request(message, ADMIN_DEADLINE)).await?.into_inner();
+        let answer = self.inner.transport.inquire(member, message, ADMIN_DEADLINE).await?;
         if answer.node_id != member.node_id {
             let text =
                 format!("{} is replica {}, not {}", member.raft_address, answer.node_id, member.node_id);
@@ -123,11 +162,7 @@ impl Network {
     ) -> Result<(), Status> {
         let group_id = self.inner.group_id;
         let message = TakeOverRequest { group_id, target: member.node_id, leader, term, last_log_index };
-        let peer = self.peer(member.node_id, member);
-        let mut client = peer
-            .client(|channels| &channels.calls)
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        client.take_over(Peer::request(message, ADMIN_DEADLINE)).await.map(drop)
+        self.inner.transport.take_over(member, message, ADMIN_DEADLINE).await.map(drop)
     }
 }
 
@@ -139,45 +174,17 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
-fn connect(address: &str, timeout: Duration) -> Result<Channels, String> {
-    let endpoint = Endpoint::from_shared(address.to_owned())
-        .map_err(|error| format!("the address {address:?} is invalid: {error}"))?
-        .connect_timeout(timeout)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    Ok(Channels { calls: endpoint.connect_lazy(), snapshots: endpoint.connect_lazy() })
-}
-
 /// Another replica.
 pub struct Peer {
-    target: u64,
-    channels: Result<Channels, String>,
+    member: Member,
     inner: Arc<Inner>,
 }
 
 impl Peer {
-    fn client(
-        &self,
-        channel: impl Fn(&Channels) -> &Channel,
-    ) -> Result<RaftServiceClient<Channel>, Unreachable> {
-        let channels = self.channels.as_ref().map_err(|reason| Unreachable::from(AnyError::error(reason)))?;
-        let client = RaftServiceClient::new(channel(channels).clone());
-        let limit = self.inner.message_bytes_max;
-        Ok(client.max_decoding_message_size(limit).max_encoding_message_size(limit))
-    }
-
-    fn request<T>(message: T, deadline: Duration) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        request.set_timeout(deadline);
-        request
-    }
-
     async fn send_snapshot(&self, vote: Vote, snapshot: Snapshot) -> Result<Vote, SendError> {
         let file = *snapshot.snapshot;
         let call = SnapshotCall {
-            target: self.target,
+            target: self.member.node_id,
             meta: serde_json::to_vec(&snapshot.meta)
                 .map_err(|error| SendError(AnyError::new(&error)))?
                 .into(),
@@ -190,14 +197,12 @@ impl Peer {
             sha256: Bytes::copy_from_slice(&file.digest),
         };
         let deadline = Duration::from_secs(SNAPSHOT_SECONDS + (file.size >> 20));
-        let mut client =
-            self.client(|channels| &channels.snapshots).map_err(|error| SendError(AnyError::new(&error)))?;
-        let sending = client.install_snapshot(Self::request(messages(header, file), deadline));
+        let messages = Messages(messages(header, file).boxed());
+        let sending = self.inner.transport.install_snapshot(&self.member, messages, deadline);
         let answer = tokio::time::timeout(deadline, sending)
             .await
             .map_err(|_| SendError(AnyError::error("sending the snapshot took too long")))?
-            .map_err(|status| SendError(AnyError::new(&status)))?
-            .into_inner();
+            .map_err(|status| SendError(AnyError::new(&status)))?;
         let vote = VoteMessage::decode(answer.payload).map_err(|error| SendError(AnyError::new(&error)))?;
         Ok(vote.into())
     }
@@ -213,16 +218,14 @@ impl RaftNetwork<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<library::AppendEntriesResponse<u64>, CallError> {
         let vote = rpc.vote;
-        let payload = AppendCall::new(self.target, rpc).encode_to_vec().into();
+        let payload = AppendCall::new(self.member.node_id, rpc).encode_to_vec().into();
         let message = AppendEntriesRequest { group_id: self.inner.group_id, payload };
-        let mut client = self.client(|channels| &channels.calls)?;
         let sent_at = Instant::now();
-        let answer =
-            client.append_entries(Self::request(message, option.hard_ttl())).await.map_err(unreachable)?;
-        let answer = AppendAnswer::decode(answer.into_inner().payload).map_err(undecodable)?;
+        let answer = self.inner.transport.append_entries(&self.member, message, option.hard_ttl()).await;
+        let answer = AppendAnswer::decode(answer.map_err(unreachable)?.payload).map_err(undecodable)?;
         let answer = library::AppendEntriesResponse::try_from(answer).map_err(undecodable)?;
         if !matches!(answer, library::AppendEntriesResponse::HigherVote(_)) {
-            self.inner.acks.record(vote, self.target, sent_at);
+            self.inner.acks.record(vote, self.member.node_id, sent_at);
         }
         Ok(answer)
     }
@@ -232,13 +235,16 @@ impl RaftNetwork<TypeConfig> for Peer {
         rpc: library::VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<library::VoteResponse<u64>, CallError> {
-        let payload = VoteCall::new(self.target, rpc).encode_to_vec().into();
+        let mine = rpc.last_log_id;
+        let payload = VoteCall::new(self.member.node_id, rpc).encode_to_vec().into();
         let message = RequestVoteRequest { group_id: self.inner.group_id, payload };
-        let mut client = self.client(|channels| &channels.calls)?;
-        let answer =
-            client.request_vote(Self::request(message, option.hard_ttl())).await.map_err(unreachable)?;
-        let answer = VoteAnswer::decode(answer.into_inner().payload).map_err(undecodable)?;
-        Ok(answer.into())
+        let answer = self.inner.transport.request_vote(&self.member, message, option.hard_ttl()).await;
+        let answer = VoteAnswer::decode(answer.map_err(unreachable)?.payload).map_err(undecodable)?;
+        let answer: library::VoteResponse<u64> = answer.into();
+        if answer.last_log_id > mine {
+            self.inner.greater_log.store(true, Ordering::Relaxed);
+        }
+        Ok(answer)
     }
 
     async fn full_snapshot(
@@ -272,8 +278,7 @@ fn messages(header: SnapshotHeader, file: SnapshotFile) -> impl Stream<Item = In
             if offset >= file.size {
                 return None;
             }
-            let chunk =
-                tokio::task::spawn_blocking(move || file.read_at(offset, CHUNK_BYTES)).await.ok()?.ok()?;
+            let chunk = crate::blocking(move || file.read_at(offset, CHUNK_BYTES)).await.ok()?.ok()?;
             let next = offset + chunk.len() as u64;
             Some((InstallSnapshotRequest { header: None, chunk: chunk.into() }, next))
         }

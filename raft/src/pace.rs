@@ -1,7 +1,9 @@
 //! How long this replica's disk has lately taken to make something durable.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The slowest write of the present window and of the one before it is remembered.
 const WINDOW: Duration = Duration::from_secs(2);

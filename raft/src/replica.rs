@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use meson_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
 use openraft::error::{Fatal, InitializeError, RaftError};
 use openraft::{LogIdOptionExt, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::acks::Acks;
 use crate::archive::Archive;
@@ -17,13 +18,15 @@ use crate::compaction;
 use crate::config::{Config, Member};
 use crate::disk::Disk;
 use crate::elections::Elections;
-use crate::error::{AdminError, OpenError, ProposeError, ReadError};
+use crate::error::{AdminError, OpenError, ProposeError, ReadError, StoreError};
 use crate::files;
 use crate::founding::Founding;
+use crate::grpc::Grpc;
 use crate::log_store::LogStore;
-use crate::network::Network;
+use crate::network::{Network, Transport};
 use crate::reads::Reads;
 use crate::role::{Role, publish};
+use crate::sabotage;
 use crate::service::Service;
 use crate::snapshot::Snapshots;
 use crate::space::Space;
@@ -56,12 +59,37 @@ struct Inner {
 impl Replica {
     /// Opens the files, restores the state machine from snapshot and log, and takes part in the group.
     pub async fn open(config: Config, state_machine: impl StateMachine) -> Result<Replica, OpenError> {
+        let (directory, cache_bytes) = (files::store(&config), config.cache_bytes);
+        let transport = Arc::new(Grpc::new(&config));
+        let disk = move || Disk::open(&directory, cache_bytes);
+        Self::open_with(config, state_machine, disk, transport).await
+    }
+
+    /// Opens a replica whose disk and network are simulated; snapshots are files all the same.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub async fn open_simulated(
+        config: Config,
+        state_machine: impl StateMachine,
+        memory: &crate::sim::Memory,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Replica, OpenError> {
+        let disk = Disk::simulated(memory);
+        Self::open_with(config, state_machine, move || Ok(disk), transport).await
+    }
+
+    async fn open_with(
+        config: Config,
+        state_machine: impl StateMachine,
+        disk: impl FnOnce() -> Result<Disk, StoreError> + Send + 'static,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Replica, OpenError> {
         let library_config = library_config(&config)?;
         let paths = config.clone();
-        let opening = tokio::task::spawn_blocking(move || files::open(&paths, state_machine));
+        let opening = crate::blocking(move || files::open(disk, &paths, state_machine));
         let opened = opening.await.map_err(|error| OpenError::Consensus(error.to_string()))??;
         let acks = Acks::default();
-        let network = Network::new(&config, acks.clone());
+        let network = Network::new(&config, acks.clone(), transport);
         let (library_config, log) = (Arc::new(library_config), opened.log.clone());
         let started = Raft::new(config.node_id, library_config, network.clone(), log, opened.machine);
         let raft = match started.await {
@@ -82,10 +110,20 @@ impl Replica {
         let compacting =
             compaction::run(raft.clone(), opened.log.clone(), config.snapshot_every_bytes, stopping.clone());
         tokio::spawn(compacting);
-        let elections = Elections::new(&config, raft.clone(), opened.log.pace(), space.clone());
+        let proposals =
+            Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone());
+        let elections = Elections {
+            raft: raft.clone(),
+            pace: opened.log.pace(),
+            space: space.clone(),
+            network: network.clone(),
+            proposals: proposals.clone(),
+            election_min: Duration::from_millis(config.election_min_ms),
+            lease: Duration::from_millis(config.election_max_ms),
+        };
         tokio::spawn(elections.run(stopping.clone()));
         let inner = Inner {
-            proposals: Proposals::start(&config, raft.clone(), role.clone(), space.clone(), stopping.clone()),
+            proposals,
             space,
             reads: Reads::start(&config, raft.clone(), stopping),
             raft,
@@ -145,6 +183,9 @@ impl Replica {
     /// Returns once this replica is known to have led after the call, with all applied that was committed then:
     /// what is read from the state afterwards is current.
     pub async fn read_barrier(&self) -> Result<(), ReadError> {
+        if sabotage::without("read-barrier") {
+            return Ok(());
+        }
         self.inner.reads.barrier().await
     }
 
@@ -259,19 +300,16 @@ impl Replica {
 
     /// The service to serve on the raft port.
     pub fn service(&self) -> RaftServiceServer<impl RaftService> {
-        let service = Service {
-            group_id: self.inner.config.group_id,
-            node_id: self.inner.config.node_id,
-            format_level: self.inner.config.format_level,
-            founding: self.inner.founding.clone(),
-            raft: self.inner.raft.clone(),
-            snapshots: self.inner.snapshots.clone(),
-            space: self.inner.space.clone(),
-            disk: self.inner.disk.clone(),
-            low_pause: Duration::from_millis(self.inner.config.heartbeat_ms / 2),
-        };
         let limit = self.inner.config.message_bytes_max();
-        RaftServiceServer::new(service).max_decoding_message_size(limit).max_encoding_message_size(limit)
+        let service = RaftServiceServer::new(self.inner.service());
+        service.max_decoding_message_size(limit).max_encoding_message_size(limit)
+    }
+
+    /// The same, without gRPC around it.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub fn simulated_server(&self) -> crate::sim::Server {
+        crate::sim::Server(self.inner.service())
     }
 
     /// Stops taking part, makes everything durable and closes the files. May be called more than once.
@@ -286,8 +324,24 @@ impl Replica {
     }
 }
 
+impl Inner {
+    fn service(&self) -> Service {
+        Service {
+            group_id: self.config.group_id,
+            node_id: self.config.node_id,
+            format_level: self.config.format_level,
+            founding: self.founding.clone(),
+            raft: self.raft.clone(),
+            snapshots: self.snapshots.clone(),
+            space: self.space.clone(),
+            disk: self.disk.clone(),
+            low_pause: Duration::from_millis(self.config.heartbeat_ms / 2),
+        }
+    }
+}
+
 async fn close(disk: Disk) {
-    if let Err(error) = tokio::task::spawn_blocking(move || disk.close()).await {
+    if let Err(error) = crate::blocking(move || disk.close()).await {
         tracing::error!(%error, "closing the log failed");
     }
 }
@@ -302,6 +356,8 @@ fn library_config(config: &Config) -> Result<openraft::Config, OpenError> {
         heartbeat_interval: config.heartbeat_ms,
         election_timeout_min: config.election_min_ms,
         election_timeout_max: config.election_max_ms,
+        // See `elections`.
+        enable_elect: false,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every_entries),
         max_in_snapshot_log_to_keep: config.keep_entries_after_snapshot,
         ..openraft::Config::default()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
 use meson_proto::raft::v1::raft_service_server::RaftService;
 use meson_proto::raft::v1::{
     AppendEntriesRequest, AppendEntriesResponse, InquireRequest, InquireResponse, InstallSnapshotRequest,
@@ -65,12 +66,20 @@ impl Service {
     async fn receive(
         &self,
         header: &SnapshotHeader,
-        mut chunks: Streaming<InstallSnapshotRequest>,
+        mut chunks: impl Stream<Item = Result<InstallSnapshotRequest, Status>> + Unpin,
     ) -> Result<(SnapshotMeta, SnapshotFile), Status> {
-        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+        #[cfg(feature = "sim")]
+        if crate::sim::is_active() {
+            // On a single thread all chunks come first, and are written then.
+            let messages: Vec<_> = chunks.try_collect().await?;
+            let mut chunks = messages.into_iter().map(|message| message.chunk);
+            return store(&self.snapshots, header, || chunks.next()).map_err(lost);
+        }
+        let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
         let (snapshots, expected) = (self.snapshots.clone(), header.clone());
-        let writing = tokio::task::spawn_blocking(move || store(&snapshots, &expected, receiver));
-        while let Some(message) = chunks.message().await? {
+        let writing =
+            tokio::task::spawn_blocking(move || store(&snapshots, &expected, || receiver.blocking_recv()));
+        while let Some(message) = chunks.try_next().await? {
             if sender.send(message.chunk).await.is_err() {
                 // Writing failed; its result tells why.
                 break;
@@ -78,7 +87,7 @@ impl Service {
         }
         drop(sender);
         let stored = writing.await.map_err(|error| Status::internal(error.to_string()))?;
-        stored.map_err(|error| Status::data_loss(error.to_string()))
+        stored.map_err(lost)
     }
 }
 
@@ -125,29 +134,7 @@ impl RaftService for Service {
         &self,
         request: Request<Streaming<InstallSnapshotRequest>>,
     ) -> Result<Response<InstallSnapshotResponse>, Status> {
-        let mut chunks = request.into_inner();
-        let first = chunks.message().await?;
-        let header = first.and_then(|message| message.header);
-        let header = header.ok_or_else(|| Status::invalid_argument("the first message carries no header"))?;
-        self.check_group(header.group_id)?;
-        let call = SnapshotCall::decode(header.meta.clone()).map_err(invalid)?;
-        self.check_target(call.target)?;
-        let vote: Vote = VoteMessage::decode(header.vote.clone()).map_err(invalid)?.into();
-        let told: SnapshotMeta = serde_json::from_slice(&call.meta).map_err(invalid)?;
-
-        // Whoever is behind in votes learns it before it sends everything.
-        let mine = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(stopped)?;
-        if vote.partial_cmp(&mine).is_none_or(std::cmp::Ordering::is_lt) {
-            return Ok(answer(mine));
-        }
-        let (meta, file) = self.receive(&header, chunks).await?;
-        if meta != told {
-            remove(file.path());
-            return Err(Status::data_loss("the snapshot is not the one announced"));
-        }
-        let snapshot = Snapshot { meta, snapshot: Box::new(file) };
-        let installed = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
-        Ok(answer(installed.vote))
+        self.install(request.into_inner()).await.map(Response::new)
     }
 
     async fn inquire(&self, request: Request<InquireRequest>) -> Result<Response<InquireResponse>, Status> {
@@ -185,10 +172,41 @@ impl RaftService for Service {
     }
 }
 
+impl Service {
+    /// Takes in a snapshot: the header, then the chunks.
+    pub(crate) async fn install(
+        &self,
+        mut chunks: impl Stream<Item = Result<InstallSnapshotRequest, Status>> + Unpin + Send,
+    ) -> Result<InstallSnapshotResponse, Status> {
+        let first = chunks.try_next().await?;
+        let header = first.and_then(|message| message.header);
+        let header = header.ok_or_else(|| Status::invalid_argument("the first message carries no header"))?;
+        self.check_group(header.group_id)?;
+        let call = SnapshotCall::decode(header.meta.clone()).map_err(invalid)?;
+        self.check_target(call.target)?;
+        let vote: Vote = VoteMessage::decode(header.vote.clone()).map_err(invalid)?.into();
+        let told: SnapshotMeta = serde_json::from_slice(&call.meta).map_err(invalid)?;
+
+        // Whoever is behind in votes learns it before it sends everything.
+        let mine = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(stopped)?;
+        if vote.partial_cmp(&mine).is_none_or(std::cmp::Ordering::is_lt) {
+            return Ok(answer(mine));
+        }
+        let (meta, file) = self.receive(&header, chunks).await?;
+        if meta != told {
+            remove(file.path());
+            return Err(Status::data_loss("the snapshot is not the one announced"));
+        }
+        let snapshot = Snapshot { meta, snapshot: Box::new(file) };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(answer(installed.vote))
+    }
+}
+
 fn store(
     snapshots: &Snapshots,
     header: &SnapshotHeader,
-    chunks: mpsc::Receiver<Bytes>,
+    chunks: impl FnMut() -> Option<Bytes>,
 ) -> Result<(SnapshotMeta, SnapshotFile), StoreError> {
     let (path, file) = snapshots.create()?;
     let stored = fill(&path, file, header.size_bytes, chunks).and_then(|()| snapshots.verify(&path));
@@ -209,13 +227,13 @@ fn fill(
     path: &Path,
     mut file: std::fs::File,
     size: u64,
-    mut chunks: mpsc::Receiver<Bytes>,
+    mut chunks: impl FnMut() -> Option<Bytes>,
 ) -> Result<(), StoreError> {
     use std::io::Write as _;
 
     let io = |error| StoreError::io(path.display().to_string(), error);
     let mut received = 0;
-    while let Some(chunk) = chunks.blocking_recv() {
+    while let Some(chunk) = chunks() {
         received += chunk.len() as u64;
         file.write_all(&chunk).map_err(io)?;
     }
@@ -226,9 +244,12 @@ fn fill(
     file.sync_all().map_err(io)
 }
 
-fn answer(vote: Vote) -> Response<InstallSnapshotResponse> {
-    let payload = VoteMessage::from(vote).encode_to_vec().into();
-    Response::new(InstallSnapshotResponse { payload })
+fn answer(vote: Vote) -> InstallSnapshotResponse {
+    InstallSnapshotResponse { payload: VoteMessage::from(vote).encode_to_vec().into() }
+}
+
+fn lost(error: StoreError) -> Status {
+    Status::data_loss(error.to_string())
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {

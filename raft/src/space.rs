@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::disk::{Disk, space};
+use tokio::time::Instant;
+
+use crate::disk::Disk;
 use crate::snapshot::Snapshots;
 
 /// A look at the disk is good for this long.
@@ -51,7 +53,7 @@ impl Space {
         match *looked {
             Some((at, free)) if at.elapsed() < FRESH => free,
             _ => {
-                let free = space::free_bytes(&self.inner.directory).ok();
+                let free = self.inner.disk.free_bytes(&self.inner.directory);
                 *looked = Some((Instant::now(), free));
                 free
             }

@@ -47,6 +47,11 @@ impl Written {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcomes(pub Vec<Bytes>);
 
+#[cfg(feature = "sim")]
+use crate::sim::Runtime;
+#[cfg(not(feature = "sim"))]
+type Runtime = openraft::TokioRuntime;
+
 openraft::declare_raft_types!(
     /// What the consensus library works with.
     pub TypeConfig:
@@ -56,6 +61,7 @@ openraft::declare_raft_types!(
         Node = Member,
         Entry = openraft::Entry<TypeConfig>,
         SnapshotData = SnapshotFile,
+        AsyncRuntime = Runtime,
 );
 
 pub type Raft = openraft::Raft<TypeConfig>;

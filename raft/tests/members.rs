@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use common::{Group, eventually};
 use meson_raft::{AdminError, Config, Member, RestoreError, Restored, RoleKind};
@@ -92,6 +93,38 @@ async fn what_would_leave_no_majority_is_refused() {
     })
     .await;
     assert!(refused.contains("stand still"), "{refused}");
+    group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_may_still_be_lost_is_not_confirmed() {
+    let mut group = Group::start(3, few_entries).await;
+    group.propose("set a b").await;
+    let leader = group.leader().await;
+    let replica = group.node(leader).replica.clone();
+    for place in (0..3).filter(|place| *place != leader) {
+        group.stop(place).await;
+    }
+    let member = Member { node_id: 9, raft_address: "http://127.0.0.1:1".into(), ..Member::default() };
+    for _ in 0..2 {
+        let asked = replica.add_learner(member.clone());
+        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        assert!(!matches!(answer, Ok(Ok(()))), "nobody else has it: {answer:?}");
+        assert!(replica.members().contains(&member), "it is on its way");
+    }
+    group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_that_never_answered_gets_no_vote() {
+    let mut group = Group::start(3, few_entries).await;
+    group.propose("set a b").await;
+    let leader = group.leader().await;
+    let replica = group.node(leader).replica.clone();
+    let member = Member { node_id: 9, raft_address: "http://127.0.0.1:1".into(), ..Member::default() };
+    replica.add_learner(member).await.unwrap();
+    let refused = replica.promote(9, None).await;
+    assert!(matches!(&refused, Err(AdminError::Refused(text)) if text.contains("nothing")), "{refused:?}");
     group.shutdown().await;
 }
 

@@ -156,7 +156,7 @@ async fn what_is_too_much_is_refused() {
     assert!(done >= 4, "{done} done, {full} refused");
     assert_eq!(group.node(0).state.toy().commands, done);
 
-    let before = std::time::Instant::now();
+    let before = tokio::time::Instant::now();
     assert!(replica.confirm_leadership().await.unwrap() >= before);
     assert!(replica.quorum_acked_at().unwrap() >= before, "alone it needs nobody");
     replica.shutdown().await;

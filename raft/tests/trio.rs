@@ -4,11 +4,11 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use common::{Group, Shared, eventually, propose};
 use meson_raft::{AdminError, Config, ProposeError, ReadError, Replica, RoleKind};
+use tokio::time::Instant;
 
 fn plain(_: &mut Config) {}
 

@@ -1,6 +1,8 @@
 //! The replica's clock: Unix time that never goes back and does not follow jumps of the machine's clock after the start.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 /// Unix time, carried on by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +15,11 @@ impl Clock {
     /// A clock that agrees with the machine's right now.
     pub fn start() -> Clock {
         let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock::at(started_unix)
+    }
+
+    /// A clock that shows this time since 1970 right now.
+    pub fn at(started_unix: Duration) -> Clock {
         Clock { started: Instant::now(), started_unix }
     }
 

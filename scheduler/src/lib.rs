@@ -22,4 +22,7 @@ pub mod proposer;
 pub mod resources;
 pub mod serve;
 pub mod shared;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 pub mod soft;

@@ -10,7 +10,7 @@ use meson_proto::v1::run_service_server::RunServiceServer;
 use meson_proto::v1::workflow_service_server::WorkflowServiceServer;
 use meson_raft::{Replica, RoleKind};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -26,7 +26,6 @@ use crate::api::workflows::Workflows;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::machine::{Effects, Machine};
-use crate::proposer::Proposer;
 use crate::shared::Shared;
 use crate::{http, leader};
 
@@ -140,17 +139,7 @@ impl Listeners {
 async fn open(config: Config) -> anyhow::Result<(Shared, Effects)> {
     let (machine, published, effects) = Machine::new(config.format());
     let replica = Replica::open(config.raft(), machine).await.context("opening the data directory")?;
-    let shared = Shared {
-        config: Arc::new(config),
-        proposer: Proposer::new(replica.clone(), published.clone(), Clock::start()),
-        published,
-        replica,
-        sessions: Default::default(),
-        soft: Default::default(),
-        leading: watch::Sender::new(None),
-        reconcile: Arc::new(Notify::new()),
-        arbiter: actix::Arbiter::current(),
-    };
+    let shared = Shared::new(config, published, replica, Clock::start());
     Ok((shared, effects))
 }
 

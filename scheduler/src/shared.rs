@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meson_raft::Replica;
 use tokio::sync::{Notify, watch};
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::machine::Published;
 use crate::proposer::Proposer;
@@ -35,6 +36,21 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// For a replica that does not lead yet. To be called on the actors' thread.
+    pub fn new(config: Config, published: Published, replica: Replica, clock: Clock) -> Shared {
+        Shared {
+            config: Arc::new(config),
+            proposer: Proposer::new(replica.clone(), published.clone(), clock),
+            published,
+            replica,
+            sessions: Sessions::default(),
+            soft: Soft::default(),
+            leading: watch::Sender::new(None),
+            reconcile: Arc::new(Notify::new()),
+            arbiter: actix::Arbiter::current(),
+        }
+    }
+
     /// Whether this replica leads and is ready to serve as leader.
     pub fn is_leading(&self) -> bool {
         self.leading.borrow().is_some()

@@ -9,7 +9,7 @@ use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("meson-workflow", &[]),
     ("meson-proto", &[]),
     ("meson-mesos", &[]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("meson-executor", &["meson-proto"]),
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
+    ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
     ("meson-bench", &["meson-chaos-tests"]),
     ("meson-tests", &["meson-chaos-tests", "meson-proto", "meson-workflow"]),
 ];
@@ -121,6 +122,28 @@ fn pure_crates_have_nothing_impure_below_them() -> anyhow::Result<()> {
         }
     }
     findings.conclude()
+}
+
+#[test]
+fn the_seams_of_the_simulation_are_in_no_program() -> anyhow::Result<()> {
+    // Features as cargo unites them when it builds all programs; only tests have development dependencies.
+    let seam = "feature \"sim\"";
+    let programs = ["tree", "--workspace", "--locked", "--edges", "normal,build,features"];
+    let mut findings = Findings::default();
+    for line in output_of("cargo", &programs)?.lines().filter(|line| line.contains(seam)) {
+        findings.add(
+            line.trim(),
+            "would be built into a program",
+            "ask for it in sim/ only, as a dev-dependency",
+        );
+    }
+    findings.conclude()?;
+    let tests = output_of("cargo", &["tree", "-p", "meson-sim", "--locked", "--edges", "features"])?;
+    anyhow::ensure!(
+        tests.contains(seam),
+        "the simulation itself has no seams, or they have another name now"
+    );
+    Ok(())
 }
 
 /// Whether a source names something of a library, like `serde::Serialize`.

@@ -7,6 +7,8 @@
 mod changes;
 mod committer;
 pub mod guard;
+#[cfg(feature = "sim")]
+pub(crate) mod memory;
 mod opening;
 mod panics;
 mod redo;
@@ -124,7 +126,15 @@ impl Trees {
 /// The open store; clones share it.
 #[derive(Clone)]
 pub struct Disk {
-    inner: Arc<Inner>,
+    backend: Backend,
+}
+
+/// What stands behind the handle.
+#[derive(Clone)]
+enum Backend {
+    Store(Arc<Inner>),
+    #[cfg(feature = "sim")]
+    Memory(memory::Handle),
 }
 
 struct Inner {
@@ -163,26 +173,48 @@ impl Disk {
             .map_err(|error| StoreError::io("the writer thread", error))?;
         let writer = std::sync::Mutex::new(Some(thread));
         let directory = directory.to_owned();
-        Ok(Self { inner: Arc::new(Inner { directory, trees, queue, writer, low, closing }) })
+        let inner = Inner { directory, trees, queue, writer, low, closing };
+        Ok(Self { backend: Backend::Store(Arc::new(inner)) })
+    }
+
+    /// Opens a simulated disk.
+    #[cfg(feature = "sim")]
+    pub fn simulated(memory: &memory::Memory) -> Self {
+        Self { backend: Backend::Memory(memory.open()) }
     }
 
     /// Queues changes at once, and answers when they are done: with `sync` when they and all before them are durable.
     /// What is archived counts as durable when the log has its entries; only a sync without changes waits for it.
     pub fn write(&self, ops: Vec<Op>, sync: bool) -> Pending {
+        let inner = match &self.backend {
+            Backend::Store(inner) => inner,
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => return Pending(Waiting::Memory(memory.write(ops, sync))),
+        };
         let (done, receiver) = oneshot::channel();
         // A closed queue drops `done`, which the receiver sees.
-        let _ = self.inner.queue.send(Message::Write { ops, sync, done });
-        Pending(receiver)
+        let _ = inner.queue.send(Message::Write { ops, sync, done });
+        Pending(Waiting::Queued(receiver))
     }
 
     /// Removes everything below a key, some time soon, in small steps between other writes.
     pub fn sweep(&self, tree: Tree, below: Vec<u8>) {
-        let _ = self.inner.queue.send(Message::Sweep(tree, below));
+        match &self.backend {
+            Backend::Store(inner) => drop(inner.queue.send(Message::Sweep(tree, below))),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => {
+                drop(memory.write(vec![Op::RemoveRange(tree, Vec::new(), Some(below))], false));
+            }
+        }
     }
 
     /// The value of a key.
     pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.with(|trees| values::get(trees.get(tree), tree, key))
+        match &self.backend {
+            Backend::Store(inner) => inner.with(|trees| values::get(trees.get(tree), tree, key)),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.get(tree, key),
+        }
     }
 
     /// Keys with their values, up to a limit, between two bounds, in order, or from the end in reverse.
@@ -193,46 +225,86 @@ impl Disk {
         reverse: bool,
         limit: Limit,
     ) -> Result<Vec<(Vec<u8>, Bytes)>, StoreError> {
-        self.with(|trees| values::scan(trees.get(tree), tree, range, reverse, limit))
+        match &self.backend {
+            Backend::Store(inner) => {
+                inner.with(|trees| values::scan(trees.get(tree), tree, range, reverse, limit))
+            }
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.scan(tree, range, reverse, limit),
+        }
     }
 
     /// Bytes the store takes on disk.
     pub fn size_bytes(&self) -> u64 {
-        std::fs::metadata(self.inner.directory.join(FILE)).map_or(0, |data| data.len())
+        match &self.backend {
+            Backend::Store(inner) => {
+                std::fs::metadata(inner.directory.join(FILE)).map_or(0, |data| data.len())
+            }
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.size_bytes(),
+        }
+    }
+
+    /// Bytes that may still be written on the disk of a directory, if the operating system tells.
+    pub fn free_bytes(&self, directory: &Path) -> Option<u64> {
+        match &self.backend {
+            Backend::Store(_) => space::free_bytes(directory).ok(),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => Some(memory.free_bytes()),
+        }
     }
 
     /// Whether the disk has no room for much more than what keeps this replica a member: its vote, and what is under
     /// way already. Larger writes wait for space.
     pub fn is_low(&self) -> bool {
-        self.inner.low.load(Ordering::Relaxed)
+        match &self.backend {
+            Backend::Store(inner) => inner.low.load(Ordering::Relaxed),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.is_low(),
+        }
     }
 
     /// From now on a write that finds no room fails, instead of waiting for it.
     pub fn stop_waiting(&self) {
-        self.inner.closing.store(true, Ordering::Relaxed);
+        match &self.backend {
+            Backend::Store(inner) => inner.closing.store(true, Ordering::Relaxed),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.stop_waiting(),
+        }
     }
 
     /// Whether the store is being closed, so that nobody should wait for room any more.
     pub fn is_closing(&self) -> bool {
-        self.inner.closing.load(Ordering::Relaxed)
+        match &self.backend {
+            Backend::Store(inner) => inner.closing.load(Ordering::Relaxed),
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => memory.is_closing(),
+        }
     }
 
     /// Makes everything durable and closes the store for all clones. Blocks.
     pub fn close(&self) {
         self.stop_waiting();
-        let _ = self.inner.queue.send(Message::Close);
-        let thread = self.inner.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let inner = match &self.backend {
+            Backend::Store(inner) => inner,
+            #[cfg(feature = "sim")]
+            Backend::Memory(memory) => return memory.close(),
+        };
+        let _ = inner.queue.send(Message::Close);
+        let thread = inner.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("the log's writer thread had panicked");
         }
     }
+}
 
+impl Inner {
     fn with<R>(&self, read: impl FnOnce(&Trees) -> Result<R, StoreError>) -> Result<R, StoreError> {
-        let trees = self.inner.trees.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let trees = self.trees.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         let trees = trees.as_ref().ok_or(StoreError::Closed)?;
-        panics::named(&self.inner.directory, || read(trees))
+        panics::named(&self.directory, || read(trees))
     }
 }
 
@@ -245,17 +317,31 @@ impl Drop for Inner {
 }
 
 /// A queued write.
-pub struct Pending(oneshot::Receiver<Result<(), StoreError>>);
+pub struct Pending(Waiting);
+
+enum Waiting {
+    Queued(oneshot::Receiver<Result<(), StoreError>>),
+    #[cfg(feature = "sim")]
+    Memory(memory::Write),
+}
 
 impl Pending {
     /// Waits on a thread that may block.
     pub fn wait_blocking(self) -> Result<(), StoreError> {
-        self.0.blocking_recv().unwrap_or(Err(StoreError::Closed))
+        match self.0 {
+            Waiting::Queued(receiver) => receiver.blocking_recv().unwrap_or(Err(StoreError::Closed)),
+            #[cfg(feature = "sim")]
+            Waiting::Memory(write) => write.wait_blocking(),
+        }
     }
 
     /// Waits on a runtime.
     pub async fn wait(self) -> Result<(), StoreError> {
-        self.0.await.unwrap_or(Err(StoreError::Closed))
+        match self.0 {
+            Waiting::Queued(receiver) => receiver.await.unwrap_or(Err(StoreError::Closed)),
+            #[cfg(feature = "sim")]
+            Waiting::Memory(write) => write.wait().await,
+        }
     }
 }
 

@@ -83,14 +83,18 @@ impl<S: StateMachine> Applier<S> {
 
     /// Works until nobody can ask any more.
     pub fn run(mut self, tasks: &mpsc::Receiver<Task>) {
-        // Who no longer waits needs no answer.
         while let Ok(task) = tasks.recv() {
-            match task {
-                Task::Apply(entries, done) => drop(done.send(self.apply(entries))),
-                Task::State(done) => drop(done.send((self.last_applied, self.membership.clone()))),
-                Task::View(done) => drop(done.send(self.view())),
-                Task::Install(current, done) => drop(done.send(self.install(&current))),
-            }
+            self.handle(task);
+        }
+    }
+
+    /// Does one thing. Who no longer waits needs no answer.
+    pub fn handle(&mut self, task: Task) {
+        match task {
+            Task::Apply(entries, done) => drop(done.send(self.apply(entries))),
+            Task::State(done) => drop(done.send((self.last_applied, self.membership.clone()))),
+            Task::View(done) => drop(done.send(self.view())),
+            Task::Install(current, done) => drop(done.send(self.install(&current))),
         }
     }
 

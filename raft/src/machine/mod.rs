@@ -23,9 +23,17 @@ use applier::{Applier, Task, View};
 
 /// The front of the state machine.
 pub struct Machine {
-    tasks: mpsc::Sender<Task>,
+    worker: Worker,
     snapshots: Snapshots,
     disk: Disk,
+}
+
+/// Who owns the state machine.
+enum Worker {
+    Thread(mpsc::Sender<Task>),
+    /// A simulation has no threads.
+    #[cfg(feature = "sim")]
+    Inline(Mutex<Box<dyn FnMut(Task) + Send>>),
 }
 
 impl Machine {
@@ -37,18 +45,27 @@ impl Machine {
     ) -> Result<Self, OpenError> {
         let mut applier = Applier::new(state_machine, disk.clone());
         applier.recover(snapshots.current().as_ref())?;
+        #[cfg(feature = "sim")]
+        if crate::sim::is_active() {
+            let worker = Worker::Inline(Mutex::new(Box::new(move |task| applier.handle(task))));
+            return Ok(Self { worker, snapshots, disk });
+        }
         let (tasks, receiver) = mpsc::channel();
         std::thread::Builder::new()
             .name("meson-apply".into())
             .spawn(move || applier.run(&receiver))
             .map_err(|error| StoreError::io("the apply thread", error))?;
-        Ok(Self { tasks, snapshots, disk })
+        Ok(Self { worker: Worker::Thread(tasks), snapshots, disk })
     }
 
     async fn ask<R>(&self, task: impl FnOnce(oneshot::Sender<R>) -> Task) -> Result<R, StoreError> {
         let (done, answer) = oneshot::channel();
         let stopped = || StoreError::Failed("the apply thread has ended".into());
-        self.tasks.send(task(done)).map_err(|_| stopped())?;
+        match &self.worker {
+            Worker::Thread(tasks) => tasks.send(task(done)).map_err(|_| stopped())?,
+            #[cfg(feature = "sim")]
+            Worker::Inline(act) => act.lock().unwrap_or_else(PoisonError::into_inner)(task(done)),
+        }
         answer.await.map_err(|_| stopped())
     }
 }
@@ -66,6 +83,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        #[cfg(feature = "sim")]
+        crate::sim::pause_before_apply().await;
         let applied = self.ask(|done| Task::Apply(entries, done)).await;
         applied.and_then(|result| result).map_err(writing)
     }
@@ -130,7 +149,7 @@ fn handle(current: Current) -> Snapshot {
 async fn blocking<R: Send + 'static>(
     act: impl FnOnce() -> Result<R, StoreError> + Send + 'static,
 ) -> Result<R, StoreError> {
-    tokio::task::spawn_blocking(act).await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
+    crate::blocking(act).await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
 }
 
 fn writing(error: StoreError) -> StorageError {

@@ -135,7 +135,7 @@ impl Handler<Launch> for AttemptActor {
         }
         let (state, run, node, me) = (self.shared.published.state(), self.run, self.node, ctx.address());
         actix::spawn(async move {
-            let rendered = tokio::task::spawn_blocking(move || evaluate::render(&state, run, node)).await;
+            let rendered = meson_raft::blocking(move || evaluate::render(&state, run, node)).await;
             if let Ok(rendered) = rendered {
                 // The actor may have stopped; then nobody cares.
                 let _ = me.send(Ready(Box::new(rendered))).await;

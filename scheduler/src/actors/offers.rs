@@ -1,11 +1,12 @@
 //! The actor of the offer stream of the local resource manager: matches ready steps with room, commits each placement
 //! before anything is launched, and gives up agents that have been silent for longer than their lease.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::State;
 use meson_engine::command::{AgentLost, Command, Place};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Stop;
@@ -55,8 +56,8 @@ impl OffersActor {
         let patience = Duration::from_millis(config.lease_ms + config.lease_margin_ms);
         let state = self.shared.published.state();
         for agent in state.agents.values().filter(|agent| agent.up) {
-            let silent =
-                Instant::now().saturating_duration_since(self.shared.sessions.last_heard(&agent.agent_id));
+            let Some(last_heard) = self.shared.sessions.last_heard(&agent.agent_id) else { return };
+            let silent = last_heard.elapsed();
             if silent <= patience {
                 continue;
             }

@@ -90,8 +90,7 @@ async fn carry_out(shared: Shared, run: RunNo, job: Job) -> Result<(), Error> {
         Job::Continue(node) => Continue { run, node }.into(),
         Job::Evaluate(evaluation) => {
             let state = shared.published.state();
-            let evaluated =
-                tokio::task::spawn_blocking(move || evaluate::evaluate(&state, run, evaluation)).await;
+            let evaluated = meson_raft::blocking(move || evaluate::evaluate(&state, run, evaluation)).await;
             match evaluated {
                 Ok(Some(command)) => command.into(),
                 Ok(None) => return Ok(()),

@@ -2,7 +2,7 @@
 //! heartbeat is acknowledged only after a majority confirmed this leader later than the heartbeat came in; so a deposed
 //! leader cannot prolong a lease that its successor believes ended (P3). A report is acknowledged only after commit.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::command::{Event, Report};
@@ -12,6 +12,7 @@ use meson_engine::record::{Artifact, Failure};
 use meson_engine::status::FailureClass;
 use meson_proto::v1::{self, session_request, session_response};
 use meson_raft::sabotage;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Stop;
@@ -170,7 +171,7 @@ impl Actor for SessionActor {
 impl Handler<Inbound> for SessionActor {
     type Result = ();
     fn handle(&mut self, Inbound(message): Inbound, _: &mut Self::Context) {
-        self.shared.sessions.heard(&self.agent);
+        self.shared.sessions.heard(&self.agent, self.id);
         match message {
             session_request::Message::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             session_request::Message::Report(report) => self.report(report),

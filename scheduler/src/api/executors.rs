@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use actix::Actor as _;
+use futures::{Stream, TryStreamExt as _};
 use meson_engine::command::AttemptLost;
 use meson_engine::record::{Agent, Failure};
 use meson_engine::status::{FailureClass, NodeStatus};
@@ -53,7 +54,7 @@ impl ExecutorService for Executors {
         let (shared, inbound) = (self.shared.clone(), request.into_inner());
         // The stream goes back before the first message is read: a client may wait for our headers before it speaks.
         tokio::spawn(async move {
-            if let Err(status) = serve(shared, inbound, outbound.clone()).await {
+            if let Err(status) = session(shared, inbound, outbound.clone()).await {
                 // The executor may be gone already.
                 let _ = outbound.send(Err(status)).await;
             }
@@ -62,12 +63,16 @@ impl ExecutorService for Executors {
     }
 }
 
-async fn serve(
+/// Serves one session to its end.
+///
+/// # Errors
+/// What is to be told to the executor last.
+pub async fn session(
     shared: Shared,
-    mut inbound: Streaming<SessionRequest>,
+    mut inbound: impl Stream<Item = Result<SessionRequest, Status>> + Unpin,
     outbound: Outbound,
 ) -> Result<(), Status> {
-    let hello = tokio::time::timeout(HELLO_TIMEOUT, inbound.message())
+    let hello = tokio::time::timeout(HELLO_TIMEOUT, inbound.try_next())
         .await
         .map_err(|_| Status::deadline_exceeded("no hello came"))??;
     let Some(session_request::Message::Hello(hello)) = hello.and_then(|request| request.message) else {
@@ -80,7 +85,9 @@ async fn serve(
     send(&outbound, session_response::Message::Welcome(welcome(&shared, term))).await?;
     let has = compare(&shared, term, &hello, &outbound).await?;
     let agent = hello.executor_id.clone();
-    let id = shared.sessions.open(&agent, outbound.clone(), has);
+    let Some(id) = shared.sessions.open(term, &agent, outbound.clone(), has) else {
+        return send(&outbound, session_response::Message::Redirect(redirect(&shared))).await;
+    };
     info!(agent, id, term, "executor connected");
     let actor = {
         let (shared, agent, outbound) = (shared.clone(), agent.clone(), outbound.clone());
@@ -91,7 +98,7 @@ async fn serve(
     shared.proposer.propose(agent_of(hello)).await.map_err(|error| errors::propose(&error))?;
     shared.reconcile.notify_one();
     let ended = loop {
-        match inbound.message().await {
+        match inbound.try_next().await {
             Ok(Some(SessionRequest { message: Some(message) })) => {
                 if actor.send(Inbound(message)).await.is_err() {
                     break "another replica leads";

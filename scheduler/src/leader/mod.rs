@@ -4,12 +4,13 @@
 mod dispatch;
 mod formats;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use meson_engine::command::Lead;
 use meson_engine::recover;
-use meson_raft::{Role, RoleKind};
+use meson_raft::{Role, RoleKind, sabotage};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::machine::{Effects, Next};
@@ -76,12 +77,15 @@ async fn serve(
     role: &mut watch::Receiver<Role>,
     stop: &mut watch::Receiver<bool>,
 ) {
-    let still_leads = |role: &Role| role.kind == RoleKind::Leader && role.term == term;
+    let still_leads = |role: &Role| {
+        (role.kind == RoleKind::Leader && role.term == term) || sabotage::without("stepping-down")
+    };
     if !still_leads(&role.borrow()) {
         return;
     }
     info!(term, "leading");
     effects.clear();
+    shared.sessions.begin(term);
     shared.leading.send_replace(Some(term));
     let mut dispatch = Dispatch::new(shared.clone());
     dispatch.all(recover(&shared.published.state()));
@@ -113,7 +117,8 @@ async fn serve(
                 }
             }
             _ = majority.tick() => {
-                if shared.replica.quorum_acked_at().unwrap_or(since).elapsed() > shared.config.majority_patience() {
+                let silence = shared.replica.quorum_acked_at().unwrap_or(since).elapsed();
+                if silence > shared.config.majority_patience() && !sabotage::without("stepping-down") {
                     warn!(term, "no majority answers: stepping down");
                     break;
                 }
@@ -136,7 +141,7 @@ async fn relieve(shared: Shared) {
 
 fn end(shared: &Shared, term: u64) {
     shared.leading.send_replace(None);
-    shared.sessions.close_all();
+    shared.sessions.end();
     shared.soft.clear();
     info!(term, "no longer leading");
 }

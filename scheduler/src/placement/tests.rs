@@ -140,7 +140,10 @@ fn launches_and_examined_groups_are_bounded() {
     assert_eq!(solve(&problem, &BestFit).launches.len(), 3);
     let limits = Limits { examine_max: 2, ..Limits::default() };
     let solution = solve(&Problem { limits, offers: &[], ..problem }, &BestFit);
-    assert_eq!(reasons(&solution), [1, 2].map(|node| (node, "no agents are connected".to_owned())));
+    assert_eq!(
+        reasons(&solution),
+        [1, 2].map(|node| (node, "no agents are connected, or they are being drained".to_owned()))
+    );
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn explanations_name_what_is_missing() {
     let gpu = Shape { constraints: vec![equals("gpu", "yes")], ..shape(1) };
     let spark = Shape { kind: "spark".into(), ..shape(1) };
     let table: [(Shape, &[Offer], &str); 6] = [
-        (shape(1), &[], "no agents are connected"),
+        (shape(1), &[], "no agents are connected, or they are being drained"),
         (spark, &plain, "no agent runs kind `spark`"),
         (gpu, &agents, "no agent offers attribute gpu=yes (0 of 2 agents)"),
         (shape(8), &agents, "needs 8 cpus; the largest agent has 4"),

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use meson_engine::State;
 use meson_proto::v1::{Kill, Launch, SessionResponse, session_response::Message};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::{ResourceManager, amounts};
@@ -21,9 +21,11 @@ pub struct Sessions(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
+    /// The term that this replica leads, and since when.
+    leading: Option<(u64, Instant)>,
     next_id: u64,
     sessions: HashMap<String, Session>,
-    /// Also of agents without a session; begins with leadership.
+    /// Also of agents without a session; nothing in it is older than the leadership.
     last_heard: HashMap<String, Instant>,
 }
 
@@ -40,14 +42,33 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a session of an agent, in place of an older one, whose stream ends. Returns the session's id.
-    pub fn open(&self, agent: &str, outbound: Outbound, has: HashSet<String>) -> u64 {
+    /// This replica leads: what was heard in an earlier term counts no more. An agent that a former leader heard of
+    /// last would else be given up before its lease ends.
+    pub fn begin(&self, term: u64) {
         let mut inner = self.lock();
+        inner.leading = Some((term, Instant::now()));
+        inner.sessions.clear();
+        inner.last_heard.clear();
+    }
+
+    /// This replica no longer leads: all sessions are closed, and none is opened.
+    pub fn end(&self) {
+        let mut inner = self.lock();
+        inner.leading = None;
+        inner.sessions.clear();
+        inner.last_heard.clear();
+    }
+
+    /// Opens a session of an agent, in place of an older one, whose stream ends. Returns the session's id; none when
+    /// this replica does not lead in that term any more.
+    pub fn open(&self, term: u64, agent: &str, outbound: Outbound, has: HashSet<String>) -> Option<u64> {
+        let mut inner = self.lock();
+        inner.leading.filter(|(leading, _)| *leading == term)?;
         inner.next_id += 1;
         let id = inner.next_id;
         inner.sessions.insert(agent.to_owned(), Session { id, outbound, launched: has });
         inner.last_heard.insert(agent.to_owned(), Instant::now());
-        id
+        Some(id)
     }
 
     /// Closes a session, unless a newer one has taken its place.
@@ -58,22 +79,20 @@ impl Sessions {
         }
     }
 
-    /// Closes all sessions: this replica no longer leads.
-    pub fn close_all(&self) {
+    /// Notes that an executor spoke in this session; words of one that is closed come too late.
+    pub fn heard(&self, agent: &str, id: u64) {
         let mut inner = self.lock();
-        inner.sessions.clear();
-        inner.last_heard.clear();
+        if inner.sessions.get(agent).is_some_and(|session| session.id == id) {
+            inner.last_heard.insert(agent.to_owned(), Instant::now());
+        }
     }
 
-    /// Notes that an executor spoke.
-    pub fn heard(&self, agent: &str) {
-        self.lock().last_heard.insert(agent.to_owned(), Instant::now());
-    }
-
-    /// When an agent was last heard of; an agent never heard of counts from the first time it is asked for, which is
-    /// when this replica began to lead.
-    pub fn last_heard(&self, agent: &str) -> Instant {
-        *self.lock().last_heard.entry(agent.to_owned()).or_insert_with(Instant::now)
+    /// When an agent was last heard of; for one never heard of, when this replica began to lead. None without
+    /// leadership.
+    pub fn last_heard(&self, agent: &str) -> Option<Instant> {
+        let inner = self.lock();
+        let (_, since) = inner.leading?;
+        Some(inner.last_heard.get(agent).copied().unwrap_or(since))
     }
 
     /// Whether the agent has a session.
@@ -131,5 +150,33 @@ impl Sessions {
         if let Some(session) = self.lock().sessions.get_mut(agent) {
             session.launched.remove(attempt_id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(sessions: &Sessions, term: u64) -> Option<u64> {
+        sessions.open(term, "a", mpsc::channel(1).0, HashSet::new())
+    }
+
+    #[test]
+    fn a_new_term_hears_of_every_agent_anew() {
+        let sessions = Sessions::default();
+        sessions.begin(1);
+        let first = open(&sessions, 1).unwrap();
+        sessions.end();
+        sessions.heard("a", first);
+        assert_eq!(sessions.last_heard("a"), None);
+        assert_eq!(open(&sessions, 1), None);
+
+        let before = Instant::now();
+        sessions.begin(3);
+        sessions.heard("a", first);
+        assert_eq!(open(&sessions, 1), None, "its welcome told of another term");
+        assert!(sessions.last_heard("a").unwrap() >= before);
+        assert!(!sessions.is_connected("a"));
+        assert_ne!(open(&sessions, 3), Some(first));
     }
 }

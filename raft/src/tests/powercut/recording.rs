@@ -27,43 +27,45 @@ pub enum Event {
     Mark(String),
 }
 
-/// Reads a record.
+/// Reads a record. The process may have ended while one of its threads was writing the last event, which then counts
+/// as one that never was.
 pub fn read(path: &Path) -> Vec<Event> {
     let bytes = std::fs::read(path).unwrap();
     let mut left = &bytes[..];
-    let mut events = Vec::new();
-    while !left.is_empty() {
-        let kind = take(&mut left, 1)[0];
-        let first = number(&mut left, 8);
-        let second = number(&mut left, 8);
-        let length = number(&mut left, 4) as usize;
-        let name = PathBuf::from(String::from_utf8(take(&mut left, length).to_vec()).unwrap());
-        let length = number(&mut left, 4) as usize;
-        let data = take(&mut left, length).to_vec();
-        events.push(match kind {
-            1 => Event::Create(name),
-            2 => Event::Write(name, first, second != 0, data),
-            3 => Event::Truncate(name, first),
-            4 => Event::Rename(name, String::from_utf8(data).unwrap().into()),
-            5 => Event::Unlink(name),
-            6 => Event::MakeDirectory,
-            7 => Event::SyncBegin(first),
-            8 => Event::SyncEnd(name, first),
-            9 => Event::Mark(String::from_utf8(data).unwrap()),
-            kind => panic!("an event of kind {kind}"),
-        });
-    }
-    events
+    std::iter::from_fn(|| next(&mut left)).collect()
 }
 
-fn take<'a>(left: &mut &'a [u8], count: usize) -> &'a [u8] {
-    let (taken, rest) = left.split_at(count);
+fn next(left: &mut &[u8]) -> Option<Event> {
+    let kind = take(left, 1)?[0];
+    let first = number(left, 8)?;
+    let second = number(left, 8)?;
+    let length = number(left, 4)? as usize;
+    let name = PathBuf::from(String::from_utf8(take(left, length)?.to_vec()).unwrap());
+    let length = number(left, 4)? as usize;
+    let data = take(left, length)?.to_vec();
+    Some(match kind {
+        1 => Event::Create(name),
+        2 => Event::Write(name, first, second != 0, data),
+        3 => Event::Truncate(name, first),
+        4 => Event::Rename(name, String::from_utf8(data).unwrap().into()),
+        5 => Event::Unlink(name),
+        6 => Event::MakeDirectory,
+        7 => Event::SyncBegin(first),
+        8 => Event::SyncEnd(name, first),
+        9 => Event::Mark(String::from_utf8(data).unwrap()),
+        kind => panic!("an event of kind {kind}"),
+    })
+}
+
+/// None when fewer are left.
+fn take<'a>(left: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = left.split_at_checked(count)?;
     *left = rest;
-    taken
+    Some(taken)
 }
 
-fn number(left: &mut &[u8], count: usize) -> u64 {
-    take(left, count).iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+fn number(left: &mut &[u8], count: usize) -> Option<u64> {
+    Some(take(left, count)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// A change of a file's bytes that is on its way to the disk.
