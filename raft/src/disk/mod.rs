@@ -186,6 +186,7 @@ impl Disk {
     /// Queues changes at once, and answers when they are done: with `sync` when they and all before them are durable.
     /// What is archived counts as durable when the log has its entries; only a sync without changes waits for it.
     pub fn write(&self, ops: Vec<Op>, sync: bool) -> Pending {
+        #[allow(clippy::infallible_destructuring_match, reason = "with the simulation there are two kinds")]
         let inner = match &self.backend {
             Backend::Store(inner) => inner,
             #[cfg(feature = "sim")]
@@ -285,6 +286,7 @@ impl Disk {
     /// Makes everything durable and closes the store for all clones. Blocks.
     pub fn close(&self) {
         self.stop_waiting();
+        #[allow(clippy::infallible_destructuring_match, reason = "with the simulation there are two kinds")]
         let inner = match &self.backend {
             Backend::Store(inner) => inner,
             #[cfg(feature = "sim")]
