@@ -16,7 +16,7 @@ nodes:
 
 /// The definition.
 pub fn definition() -> Definition {
-    Definition::from_yaml(TEXT).unwrap()
+    Definition::from_yaml(TEXT).expect("the text is a constant of this module")
 }
 
 /// The steps, by the last part of their path, that must have succeeded before one starts.

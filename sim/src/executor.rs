@@ -3,7 +3,7 @@
 //! does, lower terms are refused, and reports are sent again until they are acknowledged.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meson_engine::ids::AttemptId;
@@ -101,7 +101,7 @@ impl Executor {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn sessions(self) {
@@ -255,7 +255,7 @@ impl Executor {
         while !self.is_leased() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let parsed: AttemptId = id.parse().unwrap();
+        let parsed: AttemptId = id.parse().expect("the simulation made this id");
         let Some(attempt) = self.kept().attempts.get(&id).filter(|attempt| !attempt.ended).cloned() else {
             return;
         };
@@ -289,7 +289,7 @@ impl Executor {
         let (well, cut_short) = (matches!(end, End::Well), matches!(end, End::CutShort(..)));
         if was_running {
             self.world.note(format!("executor {} ends {id}: {well}", self.host));
-            let parsed: AttemptId = id.parse().unwrap();
+            let parsed: AttemptId = id.parse().expect("the simulation made this id");
             let step = (parsed.run_id, parsed.node);
             self.world.history(|history| {
                 history.attempt_ends(&step, parsed.attempt, well, cut_short);

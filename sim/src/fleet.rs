@@ -1,7 +1,7 @@
 //! The machines that replicas run on: those of the founders, and of replicas that are added later.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meson_raft::RoleKind;
 use meson_raft::sim::random;
@@ -91,6 +91,6 @@ impl Fleet {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap()
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
 //! One replica of the trio: the real log and scheduler on a simulated disk and network; killed and started at will.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,7 +90,7 @@ impl Machinery {
         world.set_up(self.host, up);
         world.note(format!("replica {} is up", self.host));
         let (stop, stopping) = watch::channel(false);
-        *self.stop.lock().unwrap() = Some(stop);
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
         tokio::task::spawn_local(watch_role(world.clone(), self.host, replica.clone()));
         tokio::task::spawn_local(watch_end(self.clone(), world.clone(), incarnation, replica.clone()));
         tokio::task::spawn_local(take_part(world.clone(), shared, self.peers.clone(), effects, stopping));
@@ -115,7 +115,7 @@ impl Machinery {
         let lost = self.disk.cut();
         world.note(format!("replica {} is killed, {lost} unsynced changes are lost", self.host));
         // What is left of it can reach neither disk nor network any more; it is swept away.
-        if let Some(stop) = self.stop.lock().unwrap().take() {
+        if let Some(stop) = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take() {
             stop.send_replace(true);
         }
         tokio::task::spawn_local(async move { up.shared.replica.shutdown().await });

@@ -36,15 +36,15 @@ pub fn simulate(seed: u64) -> Report {
     sim::enter(seed);
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().start_paused(true).build().unwrap()
+        builder.enable_all().start_paused(true).build().expect("a runtime of one thread starts")
     };
     meson_scheduler::sim::block_on(runtime, async {
         let world = World::new();
         world.note(format!("seed {seed}"));
         // In memory where there is such a place: only snapshots are real files, and their syncs cost real time.
         let memory = std::path::Path::new("/dev/shm");
-        let directory =
-            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
+            .expect("a temporary folder can be made");
         story(&world, directory.path()).await;
         Report {
             failure: world.failure(),

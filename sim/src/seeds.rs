@@ -31,12 +31,12 @@ struct Outcome {
 }
 
 fn in_its_own_process(seed: u64, bug: &str) -> Outcome {
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().expect("a program knows its own path"))
         .args(["--exact", "seeds::one_seed", "--nocapture", "--include-ignored"])
         .env("SIM_SEED", seed.to_string())
         .env("MESON_SABOTAGE", bug)
         .output()
-        .unwrap();
+        .expect("this program starts once more");
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let line = text.lines().find(|line| line.contains("SIM seed")).unwrap_or("it ended early").to_owned();
@@ -99,7 +99,7 @@ fn every_seed_holds() {
         asked.is_none() && begun.elapsed() > TIME
     });
     println!("{ran} seeds in {:.1} s", begun.elapsed().as_secs_f64());
-    let failed = failed.into_inner().unwrap();
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     let seeds: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
     let first = failed.first().map_or("", |(_, output)| output);
     assert!(failed.is_empty(), "seeds {seeds:?} do not hold; the first one:\n{first}");
@@ -120,11 +120,11 @@ fn every_planted_bug_is_noticed() {
         let noticed = Mutex::new(None);
         let tried = run_seeds(1, BUG_SEEDS, bug, |_, outcome| {
             if outcome.failed {
-                *noticed.lock().unwrap() = Some(outcome.line.clone());
+                *noticed.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome.line.clone());
             }
             outcome.failed
         });
-        let noticed = noticed.into_inner().unwrap();
+        let noticed = noticed.into_inner().unwrap_or_else(PoisonError::into_inner);
         println!("{bug}: {tried} seeds, {noticed:?}");
         assert!(noticed.is_some(), "nothing noticed {bug} in {BUG_SEEDS} seeds");
     }
