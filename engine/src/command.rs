@@ -18,7 +18,7 @@ pub struct Envelope {
     #[prost(uint64, tag = "2")]
     pub now_ms: u64,
     /// The command.
-    #[prost(oneof = "Command", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
+    #[prost(oneof = "Command", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
     pub command: Option<Command>,
 }
 
@@ -86,6 +86,9 @@ pub enum Command {
     /// Place nothing more on an agent, or do so again.
     #[prost(message, tag = "20")]
     Drain(Drain),
+    /// Mesos gave us an id, or forgot it.
+    #[prost(message, tag = "21")]
+    Framework(Framework),
 }
 
 /// See [`Command::Lead`].
@@ -187,6 +190,9 @@ pub struct Place {
     /// The agent.
     #[prost(string, tag = "3")]
     pub agent: String,
+    /// The executor that is to run it, where an agent may have several; else empty.
+    #[prost(string, tag = "4")]
+    pub executor: String,
 }
 
 /// See [`Command::Report`].
@@ -291,6 +297,9 @@ pub struct AgentLost {
     /// Why, for people.
     #[prost(string, tag = "2")]
     pub message: String,
+    /// Whether its record goes too: a resource manager named it, and never gives that name again.
+    #[prost(bool, tag = "3")]
+    pub forget: bool,
 }
 
 /// See [`Command::AttemptLost`].
@@ -326,6 +335,17 @@ pub struct Drain {
     pub draining: bool,
 }
 
+/// See [`Command::Framework`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Framework {
+    /// The id that the state is to have; empty for none.
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    /// The id that it must have now; empty for none. Two who ask at once are thus told apart.
+    #[prost(string, tag = "2")]
+    pub instead_of: String,
+}
+
 macro_rules! into_command {
     ($($type:ty => $variant:ident),* $(,)?) => {
         $(impl From<$type> for Command {
@@ -339,5 +359,5 @@ macro_rules! into_command {
 into_command! {
     Lead => Lead, Register => Register, Start => Start, Evaluated => Evaluated, Continue => Continue, Place => Place,
     Report => Report, Fire => Fire, Cancel => Cancel, Signal => Signal, Agent => AgentUp, AgentLost => AgentLost,
-    AttemptLost => AttemptLost, Raise => Raise, Drain => Drain,
+    AttemptLost => AttemptLost, Raise => Raise, Drain => Drain, Framework => Framework,
 }

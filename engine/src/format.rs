@@ -7,8 +7,8 @@ use crate::command::Command;
 /// The format of the first version.
 pub const FIRST: u32 = 1;
 
-/// The newest format that this program understands. 2: agents are drained.
-pub const NEWEST: u32 = 2;
+/// The newest format that this program understands. 2: agents are drained. 3: agents of Mesos.
+pub const NEWEST: u32 = 3;
 
 impl Command {
     /// The format that this command came with. [`Command::Raise`] is the exception to the rule that the state must have
@@ -16,6 +16,10 @@ impl Command {
     pub fn format(&self) -> u32 {
         match self {
             Command::Raise(_) | Command::Drain(_) => 2,
+            Command::Framework(_) => 3,
+            Command::Place(place) if !place.executor.is_empty() => 3,
+            Command::AgentUp(agent) if agent.mesos => 3,
+            Command::AgentLost(lost) if lost.forget => 3,
             Command::Lead(_)
             | Command::Register(_)
             | Command::Start(_)

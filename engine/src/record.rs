@@ -130,6 +130,9 @@ pub struct Attempt {
     /// Whether its whole log is stored; meaningful once it ended.
     #[prost(bool, tag = "9")]
     pub log_complete: bool,
+    /// The executor of its agent that was to run it; empty where an agent has but one.
+    #[prost(string, tag = "10")]
+    pub executor: String,
 }
 
 /// What a composite knows of its scopes.
@@ -456,4 +459,7 @@ pub struct Agent {
     /// Nothing more is placed on it.
     #[prost(bool, tag = "9")]
     pub draining: bool,
+    /// Whether Mesos offers it; else it is an executor that connected by itself.
+    #[prost(bool, tag = "10")]
+    pub mesos: bool,
 }

@@ -60,6 +60,8 @@ struct Header {
     /// The state's own format, see [`crate::format`].
     #[prost(uint32, tag = "5")]
     raised: u32,
+    #[prost(string, tag = "6")]
+    framework_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -101,7 +103,8 @@ struct SignalRecord {
 pub fn write(state: &State, out: &mut dyn Write) -> io::Result<()> {
     let State { term, now_ms, counters, raised, .. } = state;
     let (term, now_ms, counters, raised) = (*term, *now_ms, *counters, *raised);
-    put(out, Item::Header(Header { format: FORMAT, term, now_ms, counters, raised }))?;
+    let framework_id = state.framework_id.clone();
+    put(out, Item::Header(Header { format: FORMAT, term, now_ms, counters, raised, framework_id }))?;
     for (hash, registered) in &state.definitions {
         put(out, Item::Definition(DefinitionRecord { hash: hash.clone(), json: registered.json.clone() }))?;
     }
@@ -181,6 +184,7 @@ fn restore(state: &mut State, item: Item) -> io::Result<()> {
             state.now_ms = header.now_ms;
             state.counters = header.counters;
             state.raised = header.raised;
+            state.framework_id = header.framework_id;
         }
         Item::Definition(record) => {
             let definition: Definition =

@@ -33,6 +33,8 @@ pub struct State {
     pub requests: OrdMap<String, Request>,
     /// Request ids in the order of their use, for forgetting the oldest.
     pub request_order: OrdMap<u64, String>,
+    /// The id that Mesos knows us by; empty before it gave one.
+    pub framework_id: String,
     /// Agents, by id.
     pub agents: OrdMap<String, Arc<Agent>>,
     /// What can be derived from the records above.

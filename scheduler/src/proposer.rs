@@ -163,7 +163,8 @@ fn is_urgent(command: &Command) -> bool {
         | Command::AgentLost(_)
         | Command::AttemptLost(_)
         | Command::Raise(_)
-        | Command::Drain(_) => true,
+        | Command::Drain(_)
+        | Command::Framework(_) => true,
     }
 }
 

@@ -44,6 +44,9 @@ pub(super) fn lost(state: &mut State, command: AgentLost, out: &mut Out) -> Resu
     let agent = Arc::make_mut(agent);
     agent.up = false;
     agent.since_ms = now_ms;
+    if command.forget {
+        state.agents.remove(&command.agent_id);
+    }
     let live = state.index.live.get(&command.agent_id).cloned().unwrap_or_default();
     for (run, node) in live {
         let failure = Failure::new(FailureClass::Platform, "agent_lost", command.message.clone());

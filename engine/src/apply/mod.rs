@@ -6,6 +6,7 @@ mod cancel;
 mod r#continue;
 mod evaluated;
 mod fire;
+mod framework;
 mod lead;
 mod pause;
 mod place;
@@ -100,6 +101,7 @@ fn decide(state: &mut State, envelope: Envelope, out: &mut Out) -> Result {
         Command::Lead(_) => Ok(lead::apply(state)),
         Command::Raise(command) => lead::raise(state, command),
         Command::Drain(command) => agent::drain(state, &command, out),
+        Command::Framework(command) => framework::apply(state, command, out),
         Command::Register(command) => register::apply(state, command),
         Command::Start(command) => start::apply(state, command, out),
         Command::Evaluated(command) => evaluated::apply(state, command, out),

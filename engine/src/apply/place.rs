@@ -20,7 +20,9 @@ pub(super) fn apply(state: &mut State, command: Place, out: &mut Out) -> Result 
         let node = flow.node_mut(no);
         let number = node.attempts() + 1;
         let agent = command.agent.clone();
-        let attempt = Attempt { number, agent, fence, term, placed_ms, holds, ..Attempt::default() };
+        let executor = command.executor.clone();
+        let attempt =
+            Attempt { number, agent, executor, fence, term, placed_ms, holds, ..Attempt::default() };
         node.attempt = Some(Box::new(attempt));
         let key = (flow.no, no);
         let mut live = flow.index.live.get(&command.agent).cloned().unwrap_or_default();
