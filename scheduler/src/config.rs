@@ -11,6 +11,8 @@ use meson_engine::format;
 use meson_raft::Member;
 use serde::{Deserialize, Serialize};
 
+use crate::resources::mesos;
+
 /// Flags of meson-scheduler. Each may also stand in the file, or as `MESON_<NAME>` in the environment.
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "meson-scheduler", version, about = "A replica of the Meson workflow scheduler")]
@@ -47,6 +49,10 @@ pub struct Flags {
     #[arg(long, value_name = "REPLICAS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<String>,
+    /// Masters of Mesos: `m1:5050,m2:5050` or `zk://z1:2181,z2:2181/mesos`. All else is in the table `[mesos]`.
+    #[arg(long, value_name = "MASTERS")]
+    #[serde(skip)]
+    mesos_master: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a tracing filter.
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +123,8 @@ pub struct Config {
     /// The newest format of commands and states to use; 0 for the newest that this version understands. Held back, a
     /// trio can go back to the version before.
     pub format_max: u32,
+    /// Mesos as resource manager: a table of its own.
+    pub mesos: mesos::Settings,
 }
 
 impl Default for Config {
@@ -143,6 +151,7 @@ impl Default for Config {
             kill_grace_ms: 5_000,
             message_bytes_max: 4 << 20,
             format_max: 0,
+            mesos: mesos::Settings::default(),
         }
     }
 }
@@ -159,6 +168,9 @@ pub enum Error {
     /// This replica is not in the list.
     #[error("peers: node id {0} is not among them")]
     NotAmongPeers(u64),
+    /// Settings of Mesos that cannot work.
+    #[error(transparent)]
+    Mesos(#[from] mesos::Error),
     /// Times that contradict each other.
     #[error("{0}")]
     Times(&'static str),
@@ -191,7 +203,16 @@ impl Config {
         let known = figment.clone().extract::<figment::value::Dict>().unwrap_or_default();
         let env =
             Env::prefixed("MESON_").filter(move |name| known.contains_key(&name.as_str().to_lowercase()));
-        Ok(figment.merge(env).merge(Serialized::defaults(flags)).extract().map_err(Box::new)?)
+        let of_mesos = Serialized::defaults(mesos::Settings::default());
+        let known = Figment::from(of_mesos).extract::<figment::value::Dict>().unwrap_or_default();
+        let mesos = Env::prefixed("MESON_MESOS_")
+            .filter(move |name| known.contains_key(&name.as_str().to_lowercase()))
+            .map(|name| format!("mesos.{}", name.as_str().to_lowercase()).into());
+        let mut figment = figment.merge(env).merge(mesos).merge(Serialized::defaults(flags));
+        if let Some(master) = &flags.mesos_master {
+            figment = figment.merge(Serialized::default("mesos.master", master));
+        }
+        Ok(figment.extract().map_err(Box::new)?)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -206,6 +227,7 @@ impl Config {
         if self.heartbeat_ms.saturating_mul(3) > self.lease_ms {
             return Err(Error::Times("lease_ms must be at least three times heartbeat_ms"));
         }
+        self.mesos.check()?;
         let members = self.members()?;
         if !members.iter().any(|member| member.node_id == self.node_id) {
             return Err(Error::NotAmongPeers(self.node_id));

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::machine::Published;
 use crate::proposer::Proposer;
 use crate::resources::local::Sessions;
+use crate::resources::mesos::Mesos;
 use crate::soft::Soft;
 
 /// Cheap to clone.
@@ -25,6 +26,8 @@ pub struct Shared {
     pub replica: Replica,
     /// Sessions with executors, while this replica leads.
     pub sessions: Sessions,
+    /// Mesos, where it is the resource manager.
+    pub mesos: Option<Mesos>,
     /// Progress of running attempts, while this replica leads.
     pub soft: Soft,
     /// The term this replica leads in with its actors running; none otherwise. Faces serve as leader only then.
@@ -38,12 +41,15 @@ pub struct Shared {
 impl Shared {
     /// For a replica that does not lead yet. To be called on the actors' thread.
     pub fn new(config: Config, published: Published, replica: Replica, clock: Clock) -> Shared {
+        let sessions = Sessions::default();
+        let mesos = config.mesos.is_on().then(|| Mesos::new(config.mesos.clone(), sessions.clone()));
         Shared {
             config: Arc::new(config),
             proposer: Proposer::new(replica.clone(), published.clone(), clock),
             published,
             replica,
-            sessions: Sessions::default(),
+            sessions,
+            mesos,
             soft: Soft::default(),
             leading: watch::Sender::new(None),
             reconcile: Arc::new(Notify::new()),

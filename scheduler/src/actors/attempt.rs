@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::Stop;
 use crate::evaluate::{self, Rendered};
-use crate::resources::ResourceManager as _;
+use crate::resources::{Placed, manager_of};
 use crate::shared::Shared;
 
 /// How often a kill is asked for again until the attempt is reported ended.
@@ -60,6 +60,10 @@ impl AttemptActor {
         self.attempt.number
     }
 
+    fn placed(&self) -> Placed<'_> {
+        Placed { run: self.run, node: self.node, attempt: &self.attempt }
+    }
+
     fn is_killed(&self) -> bool {
         let state = self.shared.published.state();
         let node = state.runs.get(&self.run).and_then(|run| run.nodes.get(&self.node));
@@ -69,8 +73,7 @@ impl AttemptActor {
 
     fn deliver(&self) {
         if let Some(launch) = &self.launch {
-            // An agent that is away gets it when it is back: its session asks for all that it should have.
-            self.shared.sessions.launch(&self.attempt.agent, launch.clone());
+            manager_of(&self.shared, &self.attempt).launch(self.placed(), launch.clone());
         }
     }
 
@@ -130,6 +133,11 @@ impl Handler<Launch> for AttemptActor {
         if self.launch.is_some() {
             return self.deliver();
         }
+        // Through Mesos only the leader that placed it can launch it; whether it did, reconciliation tells.
+        let through_mesos = !self.attempt.executor.is_empty();
+        if through_mesos && *self.shared.leading.borrow() != Some(self.attempt.term) {
+            return;
+        }
         if std::mem::replace(&mut self.rendering, true) {
             return;
         }
@@ -179,7 +187,7 @@ impl AttemptActor {
             grace_ms: self.shared.config.kill_grace_ms,
             discard: false,
         };
-        self.shared.sessions.kill(&self.attempt.agent, kill);
+        manager_of(&self.shared, &self.attempt).kill(self.placed(), kill);
     }
 }
 
@@ -187,7 +195,7 @@ impl Handler<Stop> for AttemptActor {
     type Result = ();
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         let id = self.id.to_string();
-        self.shared.sessions.ended(&self.attempt.agent, &id);
+        manager_of(&self.shared, &self.attempt).ended(self.placed(), &id);
         self.shared.soft.forget(&id);
         ctx.stop();
     }

@@ -5,7 +5,9 @@
 //! ([`session`]), and one for the timers ([`timers`]).
 
 pub mod attempt;
+pub mod mesos;
 pub mod offers;
+pub mod reports;
 pub mod run;
 pub mod session;
 pub mod timers;

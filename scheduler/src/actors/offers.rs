@@ -1,18 +1,21 @@
 //! The actor of the offer stream of the local resource manager: matches ready steps with room, commits each placement
 //! before anything is launched, and gives up agents that have been silent for longer than their lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use meson_engine::State;
-use meson_engine::command::{AgentLost, Command, Place};
+use meson_engine::command::{AgentLost, Command};
+use meson_engine::outcome::Outcome;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Stop;
 use crate::placement::{self, BestFit, Limits, Problem};
-use crate::resources::ResourceManager as _;
+use crate::proposer::Error;
 use crate::resources::demand::Waiting;
+use crate::resources::{self, ResourceManager as _};
 use crate::shared::Shared;
 
 /// How often silent agents are looked for.
@@ -41,7 +44,8 @@ struct Placed;
 impl OffersActor {
     /// Over this state.
     pub fn new(shared: Shared) -> Self {
-        OffersActor { shared, waiting: Waiting::default(), placing: false, looked_for_lost: Instant::now() }
+        let waiting = Waiting::new(Arc::new(shared.config.mesos.clone()));
+        OffersActor { shared, waiting, placing: false, looked_for_lost: Instant::now() }
     }
 
     fn give_up_silent_agents(&mut self) {
@@ -55,7 +59,7 @@ impl OffersActor {
         let config = &self.shared.config;
         let patience = Duration::from_millis(config.lease_ms + config.lease_margin_ms);
         let state = self.shared.published.state();
-        for agent in state.agents.values().filter(|agent| agent.up) {
+        for agent in state.agents.values().filter(|agent| agent.up && !agent.mesos) {
             let Some(last_heard) = self.shared.sessions.last_heard(&agent.agent_id) else { return };
             let silent = last_heard.elapsed();
             if silent <= patience {
@@ -63,7 +67,7 @@ impl OffersActor {
             }
             warn!(agent = agent.agent_id, silent_ms = silent.as_millis() as u64, "giving up a silent agent");
             let message = format!("the executor was silent for {} s", silent.as_secs());
-            let command = AgentLost { agent_id: agent.agent_id.clone(), message };
+            let command = AgentLost { agent_id: agent.agent_id.clone(), message, forget: false };
             let proposer = self.shared.proposer.clone();
             actix::spawn(async move {
                 if let Err(error) = proposer.propose(command).await {
@@ -77,14 +81,26 @@ impl OffersActor {
 /// Commands for all that fits right now.
 fn solve(shared: &Shared, waiting: &mut Waiting, state: &State) -> Vec<Command> {
     let queue = waiting.follow(state);
+    if let Some(mesos) = &shared.mesos {
+        mesos.want(queue.roles());
+    }
     if queue.is_empty() {
         return Vec::new();
     }
-    let offers = shared.sessions.offers(state);
+    let offers = resources::offers(shared, state);
     let problem = Problem { queue, offers: &offers, limits: Limits::default(), now_ms: state.now_ms };
     let solution = placement::solve(&problem, &BestFit);
-    let place = |launch: placement::Launch| Place { run: launch.run, node: launch.node, agent: launch.agent };
-    solution.launches.into_iter().map(|launch| place(launch).into()).collect()
+    resources::place(shared, state, solution.launches)
+}
+
+/// Offers of Mesos that were set aside for placements that were refused need not wait for them.
+fn release(shared: &Shared, commands: &[Command], results: &[Result<Outcome, Error>]) {
+    let Some(mesos) = &shared.mesos else { return };
+    for (command, result) in commands.iter().zip(results) {
+        if let (Command::Place(place), Err(_)) = (command, result) {
+            mesos.refused(place.run, place.node);
+        }
+    }
 }
 
 impl Actor for OffersActor {
@@ -107,9 +123,10 @@ impl Handler<Look> for OffersActor {
             return;
         }
         self.placing = true;
-        let (proposer, me) = (self.shared.proposer.clone(), ctx.address());
+        let (shared, me) = (self.shared.clone(), ctx.address());
         actix::spawn(async move {
-            let results = proposer.propose_all(commands).await;
+            let results = shared.proposer.propose_all(commands.clone()).await;
+            release(&shared, &commands, results.as_deref().unwrap_or_default());
             // When nothing got through, trying the same again at once would only burn time.
             if !results.is_ok_and(|results| results.iter().any(Result::is_ok)) {
                 info!("no placement was committed; trying again");

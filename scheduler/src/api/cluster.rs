@@ -86,7 +86,10 @@ impl ClusterService for Cluster {
             held: Some(convert::resources(state.held(&agent.agent_id))),
             attributes: agent.attributes.clone().into_iter().collect(),
             kinds: agent.kinds.clone(),
-            connected: self.shared.sessions.is_connected(&agent.agent_id),
+            connected: match agent.mesos {
+                true => self.shared.sessions.is_any_connected(&agent.agent_id),
+                false => self.shared.sessions.is_connected(&agent.agent_id),
+            },
             attempts: state.index.live.get(&agent.agent_id).map_or(0, |live| live.len() as u32),
             version: agent.version.clone(),
             draining: agent.draining,

@@ -22,6 +22,7 @@ use super::{convert, errors};
 use crate::actors::Stop;
 use crate::actors::session::{Inbound, SessionActor};
 use crate::resources::local::Outbound;
+use crate::resources::mesos::{session_key, session_of};
 use crate::shared::Shared;
 
 /// Messages to an executor that may wait in its stream.
@@ -79,12 +80,13 @@ pub async fn session(
         return Err(errors::invalid("message", "a session begins with hello"));
     };
     check(&hello)?;
+    check_mesos(&shared, &hello)?;
     let Some(term) = *shared.leading.borrow() else {
         return send(&outbound, session_response::Message::Redirect(redirect(&shared))).await;
     };
     send(&outbound, session_response::Message::Welcome(welcome(&shared, term))).await?;
     let has = compare(&shared, term, &hello, &outbound).await?;
-    let agent = hello.executor_id.clone();
+    let agent = key(&hello);
     let Some(id) = shared.sessions.open(term, &agent, outbound.clone(), has) else {
         return send(&outbound, session_response::Message::Redirect(redirect(&shared))).await;
     };
@@ -95,7 +97,9 @@ pub async fn session(
             SessionActor::new(shared, agent, id, outbound)
         })
     };
-    shared.proposer.propose(agent_of(hello)).await.map_err(|error| errors::propose(&error))?;
+    if hello.mesos.is_none() {
+        shared.proposer.propose(agent_of(hello)).await.map_err(|error| errors::propose(&error))?;
+    }
     shared.reconcile.notify_one();
     let ended = loop {
         match inbound.try_next().await {
@@ -134,6 +138,31 @@ fn check(hello: &Hello) -> Result<(), Status> {
         return Err(errors::invalid("hello.attempts", format!("more than {KNOWN_MAX} attempts")));
     }
     Ok(())
+}
+
+/// An executor on Mesos is ours only if the framework is.
+fn check_mesos(shared: &Shared, hello: &Hello) -> Result<(), Status> {
+    let Some(mesos) = &hello.mesos else { return Ok(()) };
+    for (name, id) in [("agent_id", &mesos.agent_id), ("executor_id", &mesos.executor_id)] {
+        if id.is_empty() || id.contains('/') {
+            return Err(errors::invalid(&format!("hello.mesos.{name}"), "it is empty, or has a slash"));
+        }
+    }
+    // A replica that lags behind may not know the id yet; it shows the way to the leader.
+    let known = shared.published.state().framework_id.clone();
+    if shared.is_leading() && mesos.framework_id != known {
+        let message = format!("this cluster is framework `{known}`, not `{}`", mesos.framework_id);
+        return Err(errors::invalid("hello.mesos.framework_id", message));
+    }
+    Ok(())
+}
+
+/// The key of its session.
+fn key(hello: &Hello) -> String {
+    match &hello.mesos {
+        Some(mesos) => session_key(&mesos.agent_id, &mesos.executor_id),
+        None => hello.executor_id.clone(),
+    }
 }
 
 fn replica_addresses(shared: &Shared) -> Vec<String> {
@@ -179,12 +208,17 @@ async fn compare(
     outbound: &Outbound,
 ) -> Result<HashSet<String>, Status> {
     let state = shared.published.state();
-    let live = state.index.live.get(&hello.executor_id).cloned().unwrap_or_default();
+    let agent = hello.mesos.as_ref().map_or(&hello.executor_id, |mesos| &mesos.agent_id);
+    let session = key(hello);
+    let live = state.index.live.get(agent).cloned().unwrap_or_default();
     let mut expected = HashMap::new();
     for (run, node) in live {
         let Some(record) = state.runs.get(&run) else { continue };
         let (Some(id), Some(node)) = (record.attempt_id(node), record.nodes.get(&node)) else { continue };
-        let fence = node.attempt.as_ref().map_or(0, |attempt| attempt.fence);
+        let Some(attempt) = node.attempt.as_ref().filter(|attempt| session_of(attempt) == session) else {
+            continue;
+        };
+        let fence = attempt.fence;
         expected.insert(id.to_string(), (fence, node.status()));
     }
     let mut has = HashSet::new();

@@ -11,7 +11,7 @@ use super::convert;
 use crate::evaluate;
 use crate::paths;
 use crate::placement;
-use crate::resources::ResourceManager as _;
+use crate::resources;
 use crate::resources::demand::shape;
 use crate::shared::Shared;
 
@@ -65,8 +65,8 @@ fn waiting_reason(shared: &Shared, state: &State, run: &Run, no: NodeNo, node: &
     match node.status() {
         NodeStatus::Pending => pending_reason(state, run, no, node),
         NodeStatus::Ready if run.head.paused => "the run is paused".to_owned(),
-        NodeStatus::Ready => match shape(state, run, no) {
-            Some(shape) => placement::explain(&shape, &shared.sessions.offers(state)).to_string(),
+        NodeStatus::Ready => match shape(&shared.config.mesos, state, run, no) {
+            Some(shape) => placement::explain(&shape, &resources::offers(shared, state)).to_string(),
             None => String::new(),
         },
         NodeStatus::BackingOff => {
@@ -74,6 +74,14 @@ fn waiting_reason(shared: &Shared, state: &State, run: &Run, no: NodeNo, node: &
             format!("attempt {} failed; the next one comes in {:.1} s", node.attempts(), left_ms as f64 / 1e3)
         }
         NodeStatus::Placed => match node.attempt.as_deref() {
+            Some(attempt) if !attempt.executor.is_empty() => {
+                let connected = shared.sessions.is_connected(&resources::mesos::session_of(attempt));
+                if connected {
+                    String::new()
+                } else {
+                    format!("starts an executor on agent `{}`", attempt.agent)
+                }
+            }
             Some(attempt) if !shared.sessions.is_connected(&attempt.agent) => {
                 format!("executor `{}` is not connected", attempt.agent)
             }

@@ -8,6 +8,7 @@ use meson_engine::Effect;
 use meson_engine::ids::{NodeNo, RunNo};
 
 use crate::actors::attempt::{self, AttemptActor};
+use crate::actors::mesos::MesosActor;
 use crate::actors::offers::{self, OffersActor};
 use crate::actors::run::{Job, RunActor};
 use crate::actors::timers::{self, TimersActor};
@@ -20,16 +21,21 @@ pub struct Dispatch {
     runs: HashMap<RunNo, Addr<RunActor>>,
     attempts: HashMap<(RunNo, NodeNo), (u32, Addr<AttemptActor>)>,
     offers: Addr<OffersActor>,
+    mesos: Option<Addr<MesosActor>>,
     timers: Addr<TimersActor>,
 }
 
 impl Dispatch {
     /// No runs and attempts yet.
     pub fn new(shared: Shared) -> Self {
+        let offers = OffersActor::new(shared.clone()).start();
+        let mesos = shared.mesos.clone();
+        let mesos = mesos.map(|mesos| MesosActor::new(shared.clone(), mesos, offers.clone()).start());
         Dispatch {
             runs: HashMap::new(),
             attempts: HashMap::new(),
-            offers: OffersActor::new(shared.clone()).start(),
+            offers,
+            mesos,
             timers: TimersActor::new(shared.clone()).start(),
             shared,
         }
@@ -103,6 +109,7 @@ impl Dispatch {
         self.attempts.values().for_each(|(_, actor)| tell(actor, Stop));
         tell(&self.offers, Stop);
         tell(&self.timers, Stop);
+        self.mesos.iter().for_each(|actor| tell(actor, Stop));
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Offer {
     pub attributes: BTreeMap<String, String>,
     /// Step kinds the agent runs; empty for any.
     pub kinds: BTreeSet<String>,
+    /// The role of Mesos that it is for; none for everybody.
+    pub role: Option<String>,
 }
 
 /// Bounds of one call of [`super::solve`].

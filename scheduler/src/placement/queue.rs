@@ -48,6 +48,11 @@ pub(super) struct Ticket {
 }
 
 impl Queue {
+    /// The roles of Mesos that somebody waits for.
+    pub fn roles(&self) -> BTreeSet<&str> {
+        self.groups.keys().map(|key| key.shape.role.as_str()).collect()
+    }
+
     /// Adds a step. One that waits already is moved to where it is said to be now.
     pub fn insert(&mut self, demand: Demand) {
         self.remove(demand.run, demand.node);

@@ -15,12 +15,17 @@ pub struct Shape {
     pub resources: Amounts,
     /// Which agents will do.
     pub constraints: Vec<Constraint>,
+    /// The role of Mesos that the run's tenant has; empty without Mesos.
+    pub role: String,
 }
 
 impl Shape {
-    /// Whether the offer's agent runs this kind and meets all constraints; says nothing of amounts.
+    /// Whether the offer is for this role, and its agent runs this kind and meets all constraints; says nothing of
+    /// amounts.
     pub fn suits(&self, offer: &Offer) -> bool {
-        runs(offer, &self.kind) && self.constraints.iter().all(|constraint| holds(constraint, offer))
+        offer.role.as_ref().is_none_or(|role| *role == self.role)
+            && runs(offer, &self.kind)
+            && self.constraints.iter().all(|constraint| holds(constraint, offer))
     }
 }
 
@@ -29,6 +34,7 @@ impl Hash for Shape {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.kind.hash(state);
         self.resources.hash(state);
+        self.role.hash(state);
         self.constraints.len().hash(state);
         for constraint in &self.constraints {
             constraint.attribute.hash(state);

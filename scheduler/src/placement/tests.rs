@@ -13,7 +13,7 @@ fn amounts(cpus: u64) -> Amounts {
 }
 
 fn shape(cpus: u64) -> Shape {
-    Shape { kind: "shell".into(), resources: amounts(cpus), constraints: Vec::new() }
+    Shape { kind: "shell".into(), resources: amounts(cpus), constraints: Vec::new(), role: String::new() }
 }
 
 fn equals(attribute: &str, value: &str) -> Constraint {

@@ -10,23 +10,31 @@ use meson_engine::ids::{NodeNo, ReadyKey};
 use meson_engine::plan::PlanWork;
 use meson_engine::record::{Amounts, Run};
 
-use super::amounts;
+use super::{amounts, mesos};
 use crate::placement::{Demand, Queue, Shape};
 
+/// The label of a run that says whose it is.
+const TENANT: &str = "tenant";
+
 /// The solver's queue, following a state.
-#[derive(Default)]
 pub struct Waiting {
+    mesos: Arc<mesos::Settings>,
     queue: Queue,
     seen: OrdSet<ReadyKey>,
 }
 
 impl Waiting {
+    /// Nothing was seen yet.
+    pub fn new(mesos: Arc<mesos::Settings>) -> Self {
+        Waiting { mesos, queue: Queue::default(), seen: OrdSet::new() }
+    }
+
     /// The queue as of this state.
     pub fn follow(&mut self, state: &State) -> &Queue {
         for change in self.seen.diff(&state.index.ready) {
             match change {
                 DiffItem::Add(key) => {
-                    if let Some(demand) = demand(state, key) {
+                    if let Some(demand) = demand(&self.mesos, state, key) {
                         self.queue.insert(demand);
                     }
                 }
@@ -43,7 +51,7 @@ impl Waiting {
     }
 }
 
-fn demand(state: &State, key: &ReadyKey) -> Option<Demand> {
+fn demand(mesos: &mesos::Settings, state: &State, key: &ReadyKey) -> Option<Demand> {
     let run = state.runs.get(&key.run)?;
     Some(Demand {
         run: key.run,
@@ -51,16 +59,17 @@ fn demand(state: &State, key: &ReadyKey) -> Option<Demand> {
         priority: key.rank.saturating_neg(),
         position: key.position,
         ready_at_ms: run.nodes.get(&key.node)?.ready_ms,
-        shape: Arc::new(shape(state, run, key.node)?),
+        shape: Arc::new(shape(mesos, state, run, key.node)?),
     })
 }
 
 /// What a step asks of an agent.
-pub fn shape(state: &State, run: &Run, no: NodeNo) -> Option<Shape> {
+pub fn shape(mesos: &mesos::Settings, state: &State, run: &Run, no: NodeNo) -> Option<Shape> {
     let PlanWork::Step(step) = &state.planned(run, no)?.work else { return None };
     Some(Shape {
         kind: step.kind.clone(),
         resources: amounts(Amounts::from(&step.resources)),
         constraints: step.constraints.clone(),
+        role: mesos.role_of(run.info.labels.get(TENANT).map(String::as_str)).to_owned(),
     })
 }

@@ -4,18 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meson_engine::State;
+use meson_engine::command::{Command, Place};
+use meson_engine::ids::{NodeNo, RunNo};
 use meson_proto::v1::{Kill, Launch, SessionResponse, session_response::Message};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{ResourceManager, amounts};
+use super::{Placed, ResourceManager, amounts};
 use crate::placement;
 
 /// What a session sends to its executor.
 pub type Outbound = mpsc::Sender<Result<SessionResponse, Status>>;
 
-/// The living sessions, by agent, and when each agent was last heard of. Cheap to clone.
+/// The living sessions, by agent, and when each agent was last heard of. An agent of Mesos may have several executors:
+/// there, the key is that of [`super::mesos::session_key`]. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Sessions(Arc<Mutex<Inner>>);
 
@@ -100,7 +103,14 @@ impl Sessions {
         self.lock().sessions.contains_key(agent)
     }
 
-    fn send(&self, agent: &str, message: Message) -> bool {
+    /// Whether any executor of this agent of Mesos has a session.
+    pub fn is_any_connected(&self, agent: &str) -> bool {
+        let of_agent = |key: &String| key.split_once('/').is_some_and(|(known, _)| known == agent);
+        self.lock().sessions.keys().any(of_agent)
+    }
+
+    /// Says something to an executor; false when it cannot be heard now.
+    pub fn send(&self, agent: &str, message: Message) -> bool {
         let inner = self.lock();
         let Some(session) = inner.sessions.get(agent) else { return false };
         session.outbound.try_send(Ok(SessionResponse { message: Some(message) })).is_ok()
@@ -108,11 +118,10 @@ impl Sessions {
 }
 
 impl ResourceManager for Sessions {
-    fn offers(&self, state: &State) -> Vec<placement::Offer> {
-        let up = state
-            .agents
-            .values()
-            .filter(|agent| agent.up && !agent.draining && self.is_connected(&agent.agent_id));
+    fn offers(&self, state: &State, _: u64) -> Vec<placement::Offer> {
+        let up = state.agents.values().filter(|agent| {
+            agent.up && !agent.draining && !agent.mesos && self.is_connected(&agent.agent_id)
+        });
         up.map(|agent| placement::Offer {
             id: agent.agent_id.clone(),
             agent: agent.agent_id.clone(),
@@ -120,34 +129,41 @@ impl ResourceManager for Sessions {
             total: amounts(agent.total),
             attributes: agent.attributes.clone(),
             kinds: agent.kinds.iter().cloned().collect(),
+            role: None,
         })
         .collect()
     }
 
-    fn launch(&self, agent: &str, launch: Launch) -> bool {
+    fn place(&self, _: &State, launches: Vec<placement::Launch>) -> Vec<Command> {
+        let place = |launch: placement::Launch| {
+            let (run, node, agent) = (launch.run, launch.node, launch.agent);
+            Place { run, node, agent, executor: String::new() }.into()
+        };
+        launches.into_iter().map(place).collect()
+    }
+
+    fn refused(&self, _: RunNo, _: NodeNo) {}
+
+    fn launch(&self, placed: Placed<'_>, launch: Launch) {
         let mut inner = self.lock();
-        let Some(session) = inner.sessions.get_mut(agent) else { return false };
+        // An agent that is away gets it when it is back: its session asks for all that it should have.
+        let Some(session) = inner.sessions.get_mut(&placed.attempt.agent) else { return };
         if session.launched.contains(&launch.attempt_id) {
-            return true;
+            return;
         }
         let id = launch.attempt_id.clone();
         let message = SessionResponse { message: Some(Message::Launch(launch)) };
-        let sent = session.outbound.try_send(Ok(message)).is_ok();
-        if sent {
+        if session.outbound.try_send(Ok(message)).is_ok() {
             session.launched.insert(id);
         }
-        sent
     }
 
-    fn kill(&self, agent: &str, kill: Kill) -> bool {
-        self.send(agent, Message::Kill(kill))
+    fn kill(&self, placed: Placed<'_>, kill: Kill) {
+        self.send(&placed.attempt.agent, Message::Kill(kill));
     }
-}
 
-impl Sessions {
-    /// Forgets an attempt that ended.
-    pub fn ended(&self, agent: &str, attempt_id: &str) {
-        if let Some(session) = self.lock().sessions.get_mut(agent) {
+    fn ended(&self, placed: Placed<'_>, attempt_id: &str) {
+        if let Some(session) = self.lock().sessions.get_mut(&placed.attempt.agent) {
             session.launched.remove(attempt_id);
         }
     }

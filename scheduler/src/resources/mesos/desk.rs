@@ -1,0 +1,396 @@
+//! What the shell shares of Mesos while this replica leads: the open offers, and the attempts that are committed to some
+//! of them and not yet on their way. All tasks of a lot go out in one ACCEPT, since that uses its offers up.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meson_engine::State;
+use meson_engine::command::{Command, Place};
+use meson_engine::ids::{NodeNo, RunNo};
+use meson_engine::record::{Agent, Amounts, Failure};
+use meson_engine::status::FailureClass;
+use meson_mesos::v1::ExecutorInfo;
+use meson_proto::v1;
+use meson_proto::v1::session_response::Message;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Book, Lot, Offers, Settings, session_of, tasks};
+use crate::placement;
+use crate::resources::local::Sessions;
+use crate::resources::{Placed, ResourceManager, amounts};
+
+/// How long a lot waits for all its attempts to be rendered before it goes out with those that are.
+const RENDER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the actor is to do for the other parts.
+#[derive(Debug)]
+pub enum Order {
+    /// Launch these tasks with these offers; without tasks, give the offers back.
+    Accept(Box<Accepting>),
+    /// Ask for the end of an attempt.
+    Kill {
+        /// Which.
+        attempt_id: String,
+        /// Where.
+        agent: String,
+        /// From polite to forceful.
+        grace_ms: u64,
+    },
+    /// Other roles than before are waited in.
+    Look,
+    /// An attempt cannot be launched.
+    Lost {
+        /// Which.
+        attempt_id: String,
+        /// Its fence.
+        fence: u64,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// A lot on its way.
+#[derive(Debug)]
+pub struct Accepting {
+    /// What it consists of.
+    pub offers: Offers,
+    /// For which role.
+    pub role: String,
+    /// The executor that the attempts were placed on.
+    pub executor: ExecutorInfo,
+    /// Attempts that are ready to go.
+    pub tasks: Vec<Task>,
+    /// Steps that were placed on it and are not ready.
+    expected: BTreeSet<(RunNo, NodeNo)>,
+    since: Instant,
+}
+
+/// An attempt that is ready to go.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// What its executor is told.
+    pub launch: v1::Launch,
+    /// What it takes.
+    pub holds: Amounts,
+}
+
+/// How it goes with Mesos, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Our id.
+    pub framework_id: String,
+    /// Address of the leading master.
+    pub master: String,
+    /// Whether the master takes us for a scheduler of its own right now.
+    pub is_subscribed: bool,
+    /// What went wrong last, until it is well again.
+    pub trouble: String,
+    /// Tasks sent with ACCEPT in this term.
+    pub launched: u64,
+    /// Open offers.
+    pub open: u64,
+    /// Offers that were held in this term and are not any more.
+    pub held_count: u64,
+    /// Half of them were held for no longer.
+    pub held_p50_ms: u64,
+    /// All but a hundredth of them were held for no longer.
+    pub held_p99_ms: u64,
+}
+
+/// The desk. Cheap to clone.
+#[derive(Clone)]
+pub struct Mesos {
+    settings: Arc<Settings>,
+    sessions: Sessions,
+    desk: Arc<Mutex<Desk>>,
+}
+
+#[derive(Default)]
+struct Desk {
+    /// The executor for new attempts, while offers may be used.
+    executor: Option<ExecutorInfo>,
+    book: Book,
+    accepting: HashMap<Lot, Accepting>,
+    /// Attempts that went out in this term.
+    sent: HashSet<String>,
+    /// Roles that somebody waits in.
+    wanted: BTreeSet<String>,
+    orders: Option<mpsc::UnboundedSender<Order>>,
+    status: Status,
+}
+
+impl Mesos {
+    /// Closed until the actor opens it.
+    pub fn new(settings: Settings, sessions: Sessions) -> Self {
+        Mesos { settings: Arc::new(settings), sessions, desk: Arc::default() }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A term begins. Nothing is known of offers.
+    pub fn begin(&self, orders: mpsc::UnboundedSender<Order>) {
+        *self.lock() = Desk { orders: Some(orders), ..Desk::default() };
+    }
+
+    /// The term is over.
+    pub fn end(&self) {
+        *self.lock() = Desk::default();
+    }
+
+    /// Offers may be used from now on: by this executor.
+    pub fn open(&self, executor: ExecutorInfo) {
+        self.lock().executor = Some(executor);
+    }
+
+    /// The subscription is over, and with it all offers. Attempts that were placed on them cannot go out.
+    pub fn close(&self) {
+        let mut desk = self.lock();
+        desk.executor = None;
+        desk.book.clear(Instant::now());
+        desk.accepting.clear();
+    }
+
+    /// The open offers, for the actor.
+    pub fn book<T>(&self, look: impl FnOnce(&mut Book) -> T) -> T {
+        look(&mut self.lock().book)
+    }
+
+    /// The agent as the state is to know it, if that is news.
+    fn news_of(&self, state: &State, lot: &Lot, offers: &Offers) -> Option<Agent> {
+        let known = state.agents.get(&lot.agent);
+        let offered = tasks::amounts(&offers.resources, &lot.role).plus(state.held(&lot.agent));
+        let agent = Agent {
+            agent_id: lot.agent.clone(),
+            total: most(known.map_or(Amounts::default(), |agent| agent.total), offered),
+            attributes: offers.attributes(),
+            kinds: self.settings.kinds.clone(),
+            hostname: offers.hostname(),
+            mesos: true,
+            up: true,
+            since_ms: known.map_or(0, |agent| agent.since_ms),
+            draining: known.is_some_and(|agent| agent.draining),
+            version: String::new(),
+        };
+        known.is_none_or(|known| **known != agent).then_some(agent)
+    }
+
+    /// Somebody waits in these roles, and in no others.
+    pub fn want(&self, roles: BTreeSet<&str>) {
+        let mut desk = self.lock();
+        if desk.wanted.iter().map(String::as_str).eq(roles.iter().copied()) {
+            return;
+        }
+        desk.wanted = roles.into_iter().map(str::to_owned).collect();
+        desk.order(Order::Look);
+    }
+
+    /// The roles that somebody waits in.
+    pub fn wanted(&self) -> BTreeSet<String> {
+        self.lock().wanted.clone()
+    }
+
+    /// Notes something for people.
+    pub fn note(&self, note: impl FnOnce(&mut Status)) {
+        note(&mut self.lock().status);
+    }
+
+    /// What people see of it. Empty on a replica that does not lead.
+    pub fn status(&self) -> Status {
+        let desk = self.lock();
+        let (held_count, held_p50_ms) = desk.book.held_ms(0.5);
+        let (_, held_p99_ms) = desk.book.held_ms(0.99);
+        Status { open: desk.book.len() as u64, held_count, held_p50_ms, held_p99_ms, ..desk.status.clone() }
+    }
+
+    /// Sends lots that have waited long enough for the last of their attempts.
+    pub fn send_late(&self) {
+        let mut desk = self.lock();
+        let late: Vec<Lot> = desk
+            .accepting
+            .iter()
+            .filter(|(_, accepting)| accepting.since.elapsed() >= RENDER_PATIENCE)
+            .map(|(lot, _)| lot.clone())
+            .collect();
+        late.iter().for_each(|lot| desk.send(lot));
+    }
+}
+
+impl ResourceManager for Mesos {
+    /// Agents that nothing is offered of are there too, so that a step can say what it waits for.
+    fn offers(&self, state: &State, now_ms: u64) -> Vec<placement::Offer> {
+        let desk = self.lock();
+        let Some(executor) = &desk.executor else { return Vec::new() };
+        let mut offers = Vec::new();
+        let mut seen = HashSet::new();
+        for (lot, open) in desk.book.lots() {
+            let known = state.agents.get(&lot.agent);
+            let ahead_ms = self.settings.maintenance_ahead_ms;
+            let leaves = open.maintenance_ms().is_some_and(|start| start <= now_ms.saturating_add(ahead_ms));
+            if leaves || known.is_some_and(|agent| agent.draining) {
+                continue;
+            }
+            seen.insert(lot.agent.clone());
+            let offered = tasks::amounts(&open.resources, &lot.role);
+            let own = own_needs(&self.settings, &open, executor);
+            let total = known.map_or(Amounts::default(), |agent| agent.total);
+            offers.push(placement::Offer {
+                id: lot.id(),
+                free: amounts(offered.minus(own)),
+                total: amounts(most(total, offered.plus(state.held(&lot.agent)))),
+                attributes: open.attributes(),
+                kinds: self.settings.kinds.iter().cloned().collect(),
+                agent: lot.agent,
+                role: Some(lot.role),
+            });
+        }
+        let others = state.agents.values().filter(|agent| agent.mesos && agent.up && !agent.draining);
+        for agent in others.filter(|agent| !seen.contains(&agent.agent_id)) {
+            offers.push(placement::Offer {
+                id: agent.agent_id.clone(),
+                agent: agent.agent_id.clone(),
+                total: amounts(agent.total),
+                attributes: agent.attributes.clone(),
+                kinds: agent.kinds.iter().cloned().collect(),
+                ..placement::Offer::default()
+            });
+        }
+        offers
+    }
+
+    /// Sets the offers aside; what is new of the agents is committed with the placements.
+    fn place(&self, state: &State, launches: Vec<placement::Launch>) -> Vec<Command> {
+        let mut desk = self.lock();
+        let Some(executor) = desk.executor.clone() else { return Vec::new() };
+        let now = Instant::now();
+        let lots: HashMap<String, Lot> = desk.book.lots().into_keys().map(|lot| (lot.id(), lot)).collect();
+        let (mut agents, mut places) = (Vec::new(), Vec::new());
+        let mut chosen: HashMap<Lot, BTreeSet<(RunNo, NodeNo)>> = HashMap::new();
+        for launch in launches {
+            let Some(lot) = lots.get(&launch.offer) else { continue };
+            chosen.entry(lot.clone()).or_default().insert((launch.run, launch.node));
+            let executor = executor.executor_id.value.clone();
+            places.push(Place { run: launch.run, node: launch.node, agent: launch.agent, executor }.into());
+        }
+        for (lot, expected) in chosen {
+            let offers = desk.book.take(&lot, now);
+            agents.extend(self.news_of(state, &lot, &offers).map(Command::from));
+            let (tasks, role, executor) = (Vec::new(), lot.role.clone(), executor.clone());
+            let accepting = Accepting { offers, role, executor, tasks, expected, since: now };
+            if let Some(earlier) = desk.accepting.insert(lot, accepting) {
+                desk.order(Order::Accept(Box::new(earlier)));
+            }
+        }
+        agents.extend(places);
+        agents
+    }
+
+    fn refused(&self, run: RunNo, node: NodeNo) {
+        self.lock().forget((run, node));
+    }
+
+    fn launch(&self, placed: Placed<'_>, launch: v1::Launch) {
+        // One that an earlier leader placed may be on its way: reconciliation tells.
+        if placed.attempt.term != launch.term {
+            return;
+        }
+        let (run, node) = (placed.run, placed.node);
+        let task = Task { launch, holds: placed.attempt.holds };
+        let mut desk = self.lock();
+        if desk.sent.contains(&task.launch.attempt_id) {
+            return;
+        }
+        desk.sent.insert(task.launch.attempt_id.clone());
+        let lot = desk.accepting.iter_mut().find(|(_, accepting)| accepting.expected.contains(&(run, node)));
+        let Some((lot, accepting)) = lot else {
+            let message = "the offer was gone before the step could be sent there";
+            let failure = Failure::new(FailureClass::Platform, "offer_gone", message);
+            let (attempt_id, fence) = (task.launch.attempt_id, task.launch.fence);
+            return desk.order(Order::Lost { attempt_id, fence, failure });
+        };
+        accepting.tasks.push(task);
+        let lot = lot.clone();
+        accepting.expected.remove(&(run, node));
+        desk.send_if_complete(&lot);
+    }
+
+    /// One that did not go out yet never will.
+    fn kill(&self, placed: Placed<'_>, kill: v1::Kill) {
+        let (run, node) = (placed.run, placed.node);
+        // The session is the quicker way, and Mesos the one that always comes through.
+        self.sessions.send(&session_of(placed.attempt), Message::Kill(kill.clone()));
+        let mut desk = self.lock();
+        let attempt_id = kill.attempt_id.clone();
+        if desk.accepting.values().any(|accepting| accepting.expected.contains(&(run, node))) {
+            desk.sent.insert(attempt_id.clone());
+            let failure =
+                Failure::new(FailureClass::Platform, "not_launched", "it was to end before it began");
+            desk.order(Order::Lost { attempt_id, fence: kill.fence, failure });
+            return desk.forget((run, node));
+        }
+        let agent = placed.attempt.agent.clone();
+        desk.order(Order::Kill { attempt_id, agent, grace_ms: kill.grace_ms });
+    }
+
+    fn ended(&self, placed: Placed<'_>, attempt_id: &str) {
+        let mut desk = self.lock();
+        desk.sent.remove(attempt_id);
+        desk.forget((placed.run, placed.node));
+    }
+}
+
+impl Desk {
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // The actor may be stopping; then a new leader does what is to be done.
+            let _ = orders.send(order);
+        }
+    }
+
+    fn forget(&mut self, step: (RunNo, NodeNo)) {
+        let lot = self
+            .accepting
+            .iter_mut()
+            .find_map(|(lot, accepting)| accepting.expected.remove(&step).then(|| lot.clone()));
+        if let Some(lot) = lot {
+            self.send_if_complete(&lot);
+        }
+    }
+
+    fn send_if_complete(&mut self, lot: &Lot) {
+        if self.accepting.get(lot).is_some_and(|accepting| accepting.expected.is_empty()) {
+            self.send(lot);
+        }
+    }
+
+    fn send(&mut self, lot: &Lot) {
+        if let Some(accepting) = self.accepting.remove(lot) {
+            self.order(Order::Accept(Box::new(accepting)));
+        }
+    }
+}
+
+/// What the executor itself still needs of a lot: nothing where it runs.
+fn own_needs(settings: &Settings, offers: &Offers, executor: &ExecutorInfo) -> Amounts {
+    if offers.has_executor(&executor.executor_id.value) {
+        return Amounts::default();
+    }
+    tasks::own_needs(settings)
+}
+
+fn most(one: Amounts, other: Amounts) -> Amounts {
+    Amounts {
+        cpus_milli: one.cpus_milli.max(other.cpus_milli),
+        mem_bytes: one.mem_bytes.max(other.mem_bytes),
+        disk_bytes: one.disk_bytes.max(other.disk_bytes),
+        gpus: one.gpus.max(other.gpus),
+    }
+}
