@@ -65,6 +65,9 @@ pub enum Command {
     /// Show and drain the executors.
     #[command(subcommand)]
     Executors(Executors),
+    /// Show how it goes with Mesos.
+    #[command(subcommand)]
+    Mesos(Mesos),
     /// Print the JSON Schema of definitions.
     Schema,
     /// Print shell completions.
@@ -351,5 +354,17 @@ pub enum Executors {
     Undrain {
         /// Its id.
         executor: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Mesos {
+    /// Show the framework's id, the leading master, and how long offers are held.
+    Status,
+    /// Give the framework's id up and register under a new one: only for when Mesos has forgotten the old one, as `status`
+    /// then says. No attempt may run on Mesos.
+    RegisterAnew {
+        /// The id to give up, as `status` shows it.
+        framework_id: String,
     },
 }

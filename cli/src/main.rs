@@ -8,6 +8,7 @@ mod dev;
 mod error;
 mod json;
 mod logs;
+mod mesos;
 mod program;
 mod runs;
 mod show;
@@ -86,6 +87,7 @@ async fn run(args: Args) -> Result {
         Command::Workflows(command) => workflows::run(&client, command, output).await,
         Command::Logs(options) => logs::run(&client, options, output).await,
         Command::Cluster(command) => cluster::run(&client, command, output).await,
+        Command::Mesos(command) => mesos::run(&client, command, output).await,
         Command::Executors(command) => cluster::executors(&client, command, output).await,
         Command::Schema => {
             json::print(&meson_workflow::schema());

@@ -160,7 +160,9 @@ impl World {
             Act::Place(at) => {
                 if let Some(key) = pick(state.index.ready.iter(), at) {
                     let agent = AGENTS[at % AGENTS.len()].to_owned();
-                    self.propose(Place { run: key.run, node: key.node, agent }.into());
+                    let raised = self.state.format() >= format::NEWEST;
+                    let executor = if raised && at % 2 == 0 { "warm".to_owned() } else { String::new() };
+                    self.propose(Place { run: key.run, node: key.node, agent, executor }.into());
                 }
             }
             Act::Report(at, with) => {
@@ -176,7 +178,8 @@ impl World {
             Act::Signal => self.propose(signal().into()),
             Act::AgentLost(at) => {
                 let agent_id = AGENTS[at % AGENTS.len()].to_owned();
-                self.propose(AgentLost { agent_id, message: "gone".into() }.into());
+                let forget = at % 2 == 0 && self.state.format() >= format::NEWEST;
+                self.propose(AgentLost { agent_id, message: "gone".into(), forget }.into());
             }
             Act::AgentUp(at) => self.propose(agent_up(AGENTS[at % AGENTS.len()])),
             Act::Raise => self.propose(Raise { format: format::NEWEST }.into()),
@@ -184,7 +187,8 @@ impl World {
                 let agent_id = AGENTS[at % AGENTS.len()].to_owned();
                 self.propose(Drain { agent_id: agent_id.clone(), draining }.into());
                 let drained = draining && self.state.format() >= format::NEWEST;
-                assert!(!drained || self.state.agents[&agent_id].draining);
+                let agent = self.state.agents.get(&agent_id);
+                assert!(!drained || agent.is_none_or(|agent| agent.draining));
             }
             Act::Again(at) => {
                 if let Some(envelope) = pick(self.log.clone().iter(), at) {
@@ -227,7 +231,9 @@ impl World {
             } else if let Some((run, node)) = state.index.continuing.get_min() {
                 self.propose(Continue { run: *run, node: *node }.into());
             } else if let Some(key) = state.index.ready.get_min() {
-                self.propose(Place { run: key.run, node: key.node, agent: "a".into() }.into());
+                self.propose(
+                    Place { run: key.run, node: key.node, agent: "a".into(), executor: String::new() }.into(),
+                );
             } else if state.run(RUN).is_some_and(|run| !run.waits.is_empty()) {
                 self.propose(signal().into());
             } else {

@@ -47,6 +47,9 @@ pub struct Config {
     #[serde(deserialize_with = "units::text")]
     pub cgroup: String,
     pub python: String,
+    pub mesos: bool,
+    pub idle_shutdown_ms: u64,
+    pub message_fallback_after_ms: u64,
     pub log_level: String,
 }
 
@@ -74,6 +77,12 @@ pub const HELP: &[(&str, &str)] = &[
     ("keep_workspaces_ms", "How long the workspace of a run is kept after its last use"),
     ("cgroup", "Writable cgroup v2 directory for attempts; `auto` finds one, `off` watches /proc instead"),
     ("python", "Interpreter of python steps that name none"),
+    ("mesos", "A Mesos agent started this: take tasks from it, and tell it of them"),
+    ("idle_shutdown_ms", "With Mesos: end after so long without anything to do; 0 for never"),
+    (
+        "message_fallback_after_ms",
+        "With Mesos: without a gRPC session for so long, go through framework messages",
+    ),
     ("log_level", "What this process logs (RUST_LOG wins), e.g. info or meson_executor=debug"),
 ];
 
@@ -103,6 +112,9 @@ impl Default for Config {
             keep_workspaces_ms: 24 * 3_600_000,
             cgroup: "auto".to_owned(),
             python: "python3".to_owned(),
+            mesos: false,
+            idle_shutdown_ms: 0,
+            message_fallback_after_ms: 3_000,
             log_level: "info".to_owned(),
         }
     }
@@ -156,7 +168,9 @@ pub fn command() -> Command {
     HELP.iter().fold(command, |command, (name, help)| {
         // Read once in the life of the process; clap wants names that live as long.
         let long: &'static str = name.replace('_', "-").leak();
-        command.arg(Arg::new(*name).long(long).alias(*name).value_name("VALUE").help(*help))
+        let arg = Arg::new(*name).long(long).alias(*name).value_name("VALUE").help(*help);
+        // The only one that is a yes or no.
+        command.arg(if *name == "mesos" { arg.num_args(0..=1).default_missing_value("true") } else { arg })
     })
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use meson_executor::agent::{Agent, End};
 use meson_executor::attempts::Executor;
 use meson_executor::config::{self, Config};
 use meson_executor::identity::Identity;
@@ -12,7 +13,7 @@ use meson_executor::session::Session;
 use meson_executor::task::handle::SUPERVISE;
 use meson_executor::{task, telemetry};
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 fn main() -> ExitCode {
@@ -58,11 +59,46 @@ async fn serve(config: Config, identity: Identity, workers: Handle) -> anyhow::R
     let executor = Arc::new(Executor::open(config, workers.clone()).context("data directory")?);
     executor.adopt_all().context("attempts of before")?;
     workers.spawn(executor.clone().keep_tidy());
+    if executor.config.mesos {
+        return serve_mesos(executor, identity, &workers, terminate, interrupt).await;
+    }
     tokio::select! {
-        () = Session::new(executor, identity).run() => {}
+        () = Session::new(executor, identity, None).run() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     info!("stopped; attempts that run go on and are adopted at the next start");
+    Ok(())
+}
+
+/// Under Mesos the attempts end with the executor: nobody would start it again in the same sandbox.
+async fn serve_mesos(
+    executor: Arc<Executor>,
+    identity: Identity,
+    workers: &Handle,
+    mut terminate: Signal,
+    mut interrupt: Signal,
+) -> anyhow::Result<()> {
+    let (agent, ways) = {
+        let _entered = workers.enter();
+        Agent::start(&executor).context("Mesos")?
+    };
+    let serving = workers.spawn(agent.clone().serve(executor.clone(), ways));
+    let session = Session::new(executor, identity, Some(agent.clone())).run();
+    let stopped = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        agent.leave();
+        std::future::pending::<()>().await
+    };
+    let end = tokio::select! {
+        end = serving => end.context("the agent's thread")?,
+        () = session => End::Done,
+        () = stopped => End::Done,
+    };
+    info!(?end, "stopped");
+    anyhow::ensure!(end == End::Done, "the agent is lost");
     Ok(())
 }

@@ -21,7 +21,12 @@ fn shapes() -> impl Strategy<Value = Shape> {
             let operator = ConstraintOperator::Equals;
             Constraint { attribute: "zone".into(), operator, values: vec![zone.into()] }
         };
-        Shape { kind: kind.into(), resources, constraints: zone.map(constraint).into_iter().collect() }
+        Shape {
+            kind: kind.into(),
+            resources,
+            constraints: zone.map(constraint).into_iter().collect(),
+            role: String::new(),
+        }
     })
 }
 
@@ -55,6 +60,7 @@ fn offers() -> impl Strategy<Value = Vec<Offer>> {
                 total: free.saturating_add(&used),
                 attributes: [("zone".to_owned(), String::from(zone))].into(),
                 kinds,
+                role: None,
             }
         };
         rows.into_iter().enumerate().map(offer).collect()
@@ -250,6 +256,7 @@ proptest! {
             kind: "shell".into(),
             resources: Amounts { cpus_milli: 1, mem_bytes: 1, ..Amounts::ZERO },
             constraints: Vec::new(),
+            role: String::new(),
         };
         let mut owed = BTreeSet::new();
         for (priority, shape) in steps {

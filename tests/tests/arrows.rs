@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("meson-mesos-standin", &["meson-mesos"]),
     ("meson-engine", &["meson-workflow"]),
     ("meson-raft", &["meson-proto"]),
-    ("meson-scheduler", &["meson-engine", "meson-raft", "meson-proto", "meson-workflow"]),
+    ("meson-scheduler", &["meson-engine", "meson-raft", "meson-mesos", "meson-proto", "meson-workflow"]),
     ("meson-executor", &["meson-proto"]),
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),

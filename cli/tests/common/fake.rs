@@ -80,6 +80,8 @@ pub struct Script {
     pub list_members: Method<ListMembersRequest, ListMembersResponse>,
     pub list_executors: Method<ListExecutorsRequest, ListExecutorsResponse>,
     pub drain_executor: Method<DrainExecutorRequest, DrainExecutorResponse>,
+    pub get_mesos: Method<GetMesosRequest, GetMesosResponse>,
+    pub register_anew: Method<RegisterAnewRequest, RegisterAnewResponse>,
     pub add_member: Method<AddMemberRequest, AddMemberResponse>,
     pub promote_member: Method<PromoteMemberRequest, PromoteMemberResponse>,
     pub remove_member: Method<RemoveMemberRequest, RemoveMemberResponse>,
@@ -203,6 +205,8 @@ service! {
     list_executors(ListExecutorsRequest) -> ListExecutorsResponse, list_executors;
     add_member(AddMemberRequest) -> AddMemberResponse, add_member;
     drain_executor(DrainExecutorRequest) -> DrainExecutorResponse, drain_executor;
+    get_mesos(GetMesosRequest) -> GetMesosResponse, get_mesos;
+    register_anew(RegisterAnewRequest) -> RegisterAnewResponse, register_anew;
     promote_member(PromoteMemberRequest) -> PromoteMemberResponse, promote_member;
     remove_member(RemoveMemberRequest) -> RemoveMemberResponse, remove_member;
     transfer_leadership(TransferLeadershipRequest) -> TransferLeadershipResponse, transfer_leadership;

@@ -25,6 +25,9 @@ pub(crate) fn pause_ms(policy: &RetryPolicy, retry: u32) -> u64 {
     if pause >= policy.max_delay.0 as f64 { policy.max_delay.0 } else { pause as u64 }
 }
 
+/// The format from which on an end that nobody asked for is the platform's.
+const UNASKED: u32 = 3;
+
 impl Flow<'_> {
     /// The living attempt of a step ended without success.
     pub fn attempt_failed(&mut self, no: NodeNo, mut failure: Failure) {
@@ -32,6 +35,10 @@ impl Flow<'_> {
         match kill {
             KillCause::Stopped => return self.end(no, NodeStatus::Cancelled, Some(failure)),
             KillCause::Timeout => failure.class = FailureClass::Timeout as i32,
+            // Nobody here asked for its end, so whoever did is the platform: an agent that shuts its executor down, say.
+            KillCause::No if failure.class() == FailureClass::Cancelled && self.format >= UNASKED => {
+                failure.class = FailureClass::Platform as i32;
+            }
             KillCause::No => {}
         }
         let class = failure.class();

@@ -32,6 +32,8 @@ pub(crate) struct Flow<'a> {
     pub definitions: &'a OrdMap<String, Arc<Registered>>,
     pub workflows: &'a OrdMap<String, Vector<Version>>,
     pub now_ms: u64,
+    /// The format that all replicas understand.
+    pub(crate) format: u32,
     pub effects: &'a mut Vec<Effect>,
     /// Nodes that ended and whose successors have not been told.
     ended: VecDeque<NodeNo>,
@@ -69,6 +71,7 @@ impl State {
             definitions: &self.definitions,
             workflows: &self.workflows,
             now_ms: self.now_ms,
+            format: self.raised,
             effects,
             ended: VecDeque::new(),
             want_placement: false,

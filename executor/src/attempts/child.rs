@@ -174,6 +174,7 @@ impl Child {
                 .cgroup
                 .as_ref()
                 .map(|parent| parent.join(format!("meson-{}", self.launch.attempt_id))),
+            bound: config.mesos,
             cpus_milli: self.launch.resources.as_ref().map_or(0, |resources| resources.cpus_milli),
         }
     }
@@ -248,6 +249,7 @@ impl Child {
         self.log.end(report.failure.as_ref());
         self.executor.logs.wake(&self.log);
         if self.discard {
+            self.executor.outbox.dropped(&self.launch.attempt_id);
             self.executor.table().end(&self.launch.attempt_id, true);
             self.executor.finish(&self.launch.attempt_id);
             return;

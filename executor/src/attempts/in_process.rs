@@ -37,8 +37,9 @@ pub async fn run(executor: Arc<Executor>, launch: Launch, ending: Ending, mut or
         }
         () = timeout => failure(exit::new(FailureClass::Timeout, "timeout", "took longer than its timeout")),
     };
-    if let Some(report) = report {
-        executor.outbox.push(Report { started_at_ms, ..report });
+    match report {
+        Some(report) => drop(executor.outbox.push(Report { started_at_ms, ..report })),
+        None => executor.outbox.dropped(&launch.attempt_id),
     }
     executor.table().end(&launch.attempt_id, false);
 }

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+use crate::claims::Claims;
 use crate::clock;
 use crate::config::Config;
 use crate::fetch::Fetcher;
@@ -46,6 +47,8 @@ pub struct Executor {
     pub lease: Lease,
     /// Logs on their way.
     pub logs: Logs,
+    /// Attempts that wait for the leader's permission.
+    pub claims: Claims,
     fetcher: Fetcher,
     /// Where attempts get cgroups of their own.
     cgroup: Option<PathBuf>,
@@ -80,7 +83,17 @@ impl Executor {
         let fetcher = Fetcher::open(&config)?;
         let cgroup = cgroup::find(&config.cgroup);
         let logs = Logs::new(workers.clone());
-        Ok(Self { config, outbox, lease, logs, fetcher, cgroup, workers, table: Mutex::default() })
+        Ok(Self {
+            config,
+            outbox,
+            lease,
+            logs,
+            claims: Claims::default(),
+            fetcher,
+            cgroup,
+            workers,
+            table: Mutex::default(),
+        })
     }
 
     /// Starts an attempt, unless it is known, stale or wrong. Waits for nothing, not even the disk.
@@ -121,8 +134,21 @@ impl Executor {
         }
     }
 
+    /// The leader permits attempts that Mesos brought.
+    pub fn permit(self: &Arc<Self>, attempt_ids: &[String]) {
+        attempt_ids.iter().filter_map(|id| self.claims.take(id)).for_each(|launch| self.launch(launch));
+    }
+
     /// Stops an attempt. One that is not here is reported as gone.
     pub fn kill(self: &Arc<Self>, kill: &Kill) {
+        if let Some(launch) = self.claims.take(&kill.attempt_id) {
+            let failure = exit::new(FailureClass::Cancelled, "killed", "killed before its start");
+            return if kill.discard {
+                self.outbox.dropped(&kill.attempt_id)
+            } else {
+                self.refuse(&launch, failure)
+            };
+        }
         let grace_ms = if kill.grace_ms == 0 { self.config.kill_grace_ms } else { kill.grace_ms };
         if self.table().order(&kill.attempt_id, Order::Kill { grace_ms, discard: kill.discard }) {
             return;

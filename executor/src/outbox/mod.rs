@@ -30,8 +30,18 @@ pub struct Outbox {
     changed: Notify,
 }
 
+/// What becomes known of an attempt, for whoever listens beside the session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Word {
+    /// A report that may go out now.
+    Report(Report),
+    /// Nobody wants to hear of the attempt any more.
+    Dropped(String),
+}
+
 #[derive(Debug, Default)]
 struct Inner {
+    listener: Option<mpsc::UnboundedSender<Word>>,
     next_id: u64,
     reserved: u64,
     pending: BTreeMap<u64, Pending>,
@@ -108,6 +118,18 @@ impl Outbox {
         Ok(id)
     }
 
+    /// Hears every report as it may go out, beside the session. There are never more of them than attempts.
+    pub fn listen(&self) -> mpsc::UnboundedReceiver<Word> {
+        let (listener, words) = mpsc::unbounded_channel();
+        self.lock().listener = Some(listener);
+        words
+    }
+
+    /// Nothing will be said of an attempt.
+    pub fn dropped(&self, attempt_id: &str) {
+        self.lock().tell(Word::Dropped(attempt_id.to_owned()));
+    }
+
     /// Lets a durable report go out.
     pub fn release(&self, id: u64, log_complete: bool) {
         self.lock().release(id, log_complete);
@@ -132,6 +154,7 @@ impl Outbox {
 
     /// Forgets what is to be said of an attempt; says whether there was something.
     pub fn discard(&self, attempt_id: &str) -> bool {
+        self.dropped(attempt_id);
         let id = self.lock().by_attempt.get(attempt_id).copied();
         id.is_some_and(|id| self.acknowledge(id).is_some())
     }
@@ -198,6 +221,9 @@ impl Inner {
         if let Some(older) = self.by_attempt.insert(report.attempt_id.clone(), id) {
             self.pending.remove(&older);
         }
+        if ready {
+            self.tell(Word::Report(report.clone()));
+        }
         self.pending.insert(id, Pending { report, ready, durable });
         if ready {
             self.unsent.push_back(id);
@@ -213,7 +239,16 @@ impl Inner {
         let Some(pending) = self.pending.get_mut(&id) else { return };
         pending.report.log_complete = log_complete;
         pending.ready = true;
+        let report = pending.report.clone();
         self.unsent.push_back(id);
+        self.tell(Word::Report(report));
+    }
+
+    fn tell(&self, word: Word) {
+        if let Some(listener) = &self.listener {
+            // Whoever listened is ending, and the process with it.
+            let _ = listener.send(word);
+        }
     }
 
     fn remove(&mut self, id: u64) -> Option<Pending> {

@@ -32,6 +32,11 @@ impl Endpoints {
         Self { known: configured.clone().into(), configured, preferred: None, tries: 0, hops: 0 }
     }
 
+    /// All of them.
+    pub fn all(&self) -> Vec<String> {
+        self.known.iter().cloned().collect()
+    }
+
     /// The address to try now.
     pub fn next(&mut self) -> String {
         if let Some(address) = self.preferred.take() {

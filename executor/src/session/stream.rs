@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, PollNext};
+use futures::stream::{self, BoxStream, PollNext};
+use futures::{StreamExt as _, TryStreamExt as _};
 use meson_proto::v1::executor_service_client::ExecutorServiceClient;
 use meson_proto::v1::session_request::Message as Said;
 use meson_proto::v1::session_response::Message as Heard;
@@ -12,10 +13,11 @@ use meson_proto::v1::{Heartbeat, HeartbeatAck, Hello, Redirect, SessionRequest, 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::Status;
 use tracing::{error, warn};
 
 use super::endpoints::normal;
+use crate::agent::Agent;
 use crate::attempts::Executor;
 use crate::channel;
 use crate::clock;
@@ -32,6 +34,8 @@ const SILENCE_MIN: Duration = Duration::from_millis(500);
 const UNACKNOWLEDGED_MAX: usize = 64;
 /// How long the answer to Hello may take: the leader asks a majority first.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(1);
+/// The same by framework messages, which take the way over agent and master twice.
+const WELCOME_PATIENCE_MESSAGES: Duration = Duration::from_secs(5);
 /// A Hello lists all attempts, and so may be long.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -50,35 +54,52 @@ pub enum Ended {
 pub struct Stream {
     beats: mpsc::Sender<SessionRequest>,
     reports: mpsc::Sender<SessionRequest>,
-    incoming: Streaming<SessionResponse>,
+    incoming: BoxStream<'static, Result<SessionResponse, Status>>,
+    welcome_patience: Duration,
+}
+
+/// What the ends of the queues are made into.
+type Requests = BoxStream<'static, SessionRequest>;
+
+/// Queues of what is to be said; hello is in them. Heartbeats have a queue of their own that goes first: a flood of
+/// reports must not cost the lease.
+fn queues(hello: Hello) -> (mpsc::Sender<SessionRequest>, mpsc::Sender<SessionRequest>, Requests) {
+    let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
+    let (reports, report_queue) = mpsc::channel(QUEUE_MAX);
+    let first = stream::iter([SessionRequest { message: Some(Said::Hello(hello)) }]);
+    let beats_first = |_: &mut ()| PollNext::Left;
+    let rest = stream::select_with_strategy(
+        ReceiverStream::new(beat_queue),
+        ReceiverStream::new(report_queue),
+        beats_first,
+    );
+    (beats, reports, first.chain(rest).boxed())
 }
 
 impl Stream {
     /// Connects and says hello.
     pub async fn open(address: &str, connect_timeout: Duration, hello: Hello) -> Result<Self, String> {
         let channel = channel::connect(&normal(address), connect_timeout).await?;
-        // Heartbeats have a queue of their own that goes first: a flood of reports must not cost the lease.
-        let (beats, beat_queue) = mpsc::channel(BEATS_MAX);
-        let (reports, report_queue) = mpsc::channel(QUEUE_MAX);
-        let first = SessionRequest { message: Some(Said::Hello(hello)) };
-        beats.try_send(first).map_err(|error| error.to_string())?;
-        let beats_first = |_: &mut ()| PollNext::Left;
-        let queue = stream::select_with_strategy(
-            ReceiverStream::new(beat_queue),
-            ReceiverStream::new(report_queue),
-            beats_first,
-        );
+        let (beats, reports, queue) = queues(hello);
         let mut client = ExecutorServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let response = timeout(connect_timeout, client.session(queue))
             .await
             .map_err(|_| "no answer in time".to_owned())?
             .map_err(|status| status.message().to_owned())?;
-        Ok(Self { beats, reports, incoming: response.into_inner() })
+        let incoming = response.into_inner().boxed();
+        Ok(Self { beats, reports, incoming, welcome_patience: WELCOME_PATIENCE })
+    }
+
+    /// Says hello by framework messages of Mesos.
+    pub fn through(agent: &Agent, session_id: &str, hello: Hello) -> Self {
+        let (beats, reports, queue) = queues(hello);
+        let incoming = agent.session(session_id, queue).boxed();
+        Self { beats, reports, incoming, welcome_patience: WELCOME_PATIENCE_MESSAGES }
     }
 
     /// Waits for the answer to Hello.
     pub async fn welcome(&mut self) -> Result<Welcome, Ended> {
-        match timeout(WELCOME_PATIENCE, self.incoming.message()).await {
+        match timeout(self.welcome_patience, self.incoming.try_next()).await {
             Ok(Ok(Some(SessionResponse { message: Some(Heard::Welcome(welcome)) }))) => Ok(welcome),
             Ok(Ok(Some(SessionResponse { message: Some(Heard::Redirect(redirect)) }))) => {
                 Err(Ended::Redirected(redirect))
@@ -99,6 +120,7 @@ impl Stream {
         let mut silent_until = Instant::now() + patience;
         let mut reports = tokio::task::JoinSet::new();
         reports.spawn(send_reports(executor.clone(), self.reports.clone()));
+        reports.spawn(send_claims(executor.clone(), self.reports.clone()));
         loop {
             tokio::select! {
                 biased;
@@ -107,7 +129,7 @@ impl Stream {
                     // A full queue is a network that does not move: the lease will show it.
                     let _ = self.beats.try_send(beat);
                 }
-                heard = self.incoming.message() => match heard {
+                heard = self.incoming.try_next() => match heard {
                     Ok(Some(SessionResponse { message: Some(message) })) => {
                         silent_until = Instant::now() + patience;
                         if let Some(ended) = take(executor, message, &mut pulse, term) {
@@ -140,6 +162,17 @@ async fn send_reports(executor: Arc<Executor>, outgoing: mpsc::Sender<SessionReq
     }
 }
 
+/// Asks for what Mesos brought and the leader has not permitted.
+async fn send_claims(executor: Arc<Executor>, outgoing: mpsc::Sender<SessionRequest>) {
+    executor.claims.start_over();
+    loop {
+        let claim = executor.claims.next().await;
+        if outgoing.send(SessionRequest { message: Some(Said::Claim(claim)) }).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Does what the leader says; an answer ends the session.
 fn take(executor: &Arc<Executor>, message: Heard, pulse: &mut Pulse, term: &mut u64) -> Option<Ended> {
     match message {
@@ -168,6 +201,7 @@ fn take(executor: &Arc<Executor>, message: Heard, pulse: &mut Pulse, term: &mut 
             *term = kill.term;
             executor.kill(&kill);
         }
+        Heard::Permit(permit) => executor.permit(&permit.attempt_ids),
         Heard::ReportAck(ack) => executor.acknowledge(ack.report_id, &ack.refused),
         Heard::Redirect(redirect) => return Some(Ended::Redirected(redirect)),
         Heard::Welcome(_) => warn!("a second welcome was ignored"),

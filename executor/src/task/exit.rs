@@ -19,6 +19,9 @@ pub fn failure(exit: &Exit, stderr_tail: &str) -> Option<Failure> {
         Cause::Killed => (FailureClass::Cancelled, "killed", "killed by order of the scheduler".to_owned()),
         Cause::TimedOut => (FailureClass::Timeout, "timeout", "took longer than its timeout".to_owned()),
         Cause::OutOfMemory => (FailureClass::User, "out_of_memory", exit.message.clone()),
+        Cause::ExecutorGone => {
+            (FailureClass::Platform, "executor_gone", "the executor that ran it was gone".to_owned())
+        }
         Cause::LeaseExpired => (
             FailureClass::Platform,
             "lease_expired",

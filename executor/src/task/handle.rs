@@ -27,8 +27,8 @@ pub const SUPERVISE: &str = "supervise";
 /// A supervisor to wait for.
 #[derive(Debug)]
 pub enum Watch {
-    /// Started by this process.
-    Own(Child),
+    /// Started by this process. One that is bound to it ends when the pipe is closed, however that comes.
+    Own(Child, Option<io::PipeWriter>),
     /// Started by an earlier executor.
     Adopted(Process),
     /// There is none (any more).
@@ -40,7 +40,7 @@ impl Watch {
     pub async fn ended(&mut self) {
         match self {
             // An error says that it is no child of ours any more, which is the same.
-            Self::Own(child) => drop(child.wait().await),
+            Self::Own(child, _) => drop(child.wait().await),
             Self::Adopted(process) => {
                 while process.is_alive() {
                     tokio::time::sleep(ADOPTED_TICK).await;
@@ -69,10 +69,11 @@ pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watc
         .stderr(Stdio::null())
         .spawn()?;
     // A supervisor that hears nothing ends by itself, which is noticed like any other end of it.
-    if let Err(error) = says.write_all(&spec::encode(spec)) {
+    let said = says.write_all(&spec::encode(spec)).and_then(|()| says.write_all(b"\n"));
+    if let Err(error) = said {
         warn!(attempt_id, %error, "the supervisor does not listen");
     }
-    Ok(Watch::Own(child))
+    Ok(Watch::Own(child, spec.bound.then_some(says)))
 }
 
 /// Finds the supervisor of an attempt that an earlier executor launched. An attempt that nobody supervises yet is given

@@ -27,6 +27,9 @@ pub struct Spec {
     pub lease: PathBuf,
     /// Thousandths of a core, for the cgroup; 0 for no limit.
     pub cpus_milli: u64,
+    /// Whether it ends with its executor: nobody would adopt it.
+    #[serde(default)]
+    pub bound: bool,
     /// A cgroup of its own, when the machine gives one.
     pub cgroup: Option<PathBuf>,
 }
@@ -65,6 +68,8 @@ pub enum Cause {
     OutOfMemory,
     /// Killed because the lease ended.
     LeaseExpired,
+    /// Killed because its executor was gone, which it was bound to.
+    ExecutorGone,
 }
 
 /// How an attempt's process tree ended.

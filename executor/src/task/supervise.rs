@@ -5,6 +5,7 @@
 //! so `waitpid` saying "no children" is the proof that nothing of the tree is left.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::alarm::Alarm;
@@ -37,7 +40,10 @@ pub fn run(dir: &Path) -> io::Result<()> {
     nix::unistd::setsid()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let dir = AttemptDir::new(dir.to_owned());
-    let spec: Spec = serde_json::from_reader(io::stdin())?;
+    // One line, and no more than that is read: what follows in a pipe that stays open is its end.
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    let spec: Spec = serde_json::from_str(&line)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(supervise(&dir, spec))
 }
 
@@ -55,18 +61,42 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
         Err(exit) => return record::append(&dir.record(), &Fact::Exit(exit)),
     };
     let mut alarm = Alarm::new()?;
+    let mut bond = Bond::new(tree.spec.bound)?;
     while tree.ended.is_none() {
         alarm.set(tree.next_look())?;
         tokio::select! {
             _ = ended.recv() => tree.reap(),
             _ = ordered.recv() => tree.look(),
             _ = alarm.rang() => tree.look(),
+            () = bond.broken() => tree.end_without_executor(),
             () = output.step(), if output.is_open() => {}
         }
     }
     tree.kill_rest().await;
     output.drain().await;
     record::append(&dir.record(), &Fact::Exit(tree.exit(started_at_ms)))
+}
+
+/// The pipe from the executor: when that is gone, the pipe is closed.
+struct Bond(Option<pipe::Receiver>);
+
+impl Bond {
+    fn new(bound: bool) -> io::Result<Self> {
+        let pipe = || pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?);
+        bound.then(pipe).transpose().map(Bond)
+    }
+
+    /// Waits until the executor is gone; then once more only for ever.
+    async fn broken(&mut self) {
+        match &mut self.0 {
+            Some(pipe) => {
+                // Nothing is ever said after the first line, so whatever comes is the end.
+                let _ = pipe.read(&mut [0]).await;
+                self.0 = None;
+            }
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The child and its descendants.
@@ -145,6 +175,13 @@ impl Tree {
         if let Some((cause, force_at)) = due(&self.dir, &self.spec, now).or_else(|| self.memory_due(now)) {
             self.stopping = Some((cause, force_at));
             // The group may be gone while orphans of it live on; they get the forceful signal.
+            let _ = killpg(self.group, Signal::SIGTERM);
+        }
+    }
+
+    fn end_without_executor(&mut self) {
+        if self.stopping.is_none() {
+            self.stopping = Some((Cause::ExecutorGone, clock::boot_ms() + self.spec.kill_grace_ms));
             let _ = killpg(self.group, Signal::SIGTERM);
         }
     }

@@ -163,9 +163,55 @@ impl ClusterService for Cluster {
         let backup = self.shared.replica.backup().await.map_err(members::status)?;
         Ok(Response::new(members::stream(backup, self.shared.config.group_id).boxed()))
     }
+
+    async fn get_mesos(
+        &self,
+        request: Request<GetMesosRequest>,
+    ) -> Result<Response<GetMesosResponse>, Status> {
+        pass_on!(self.gate, Client, get_mesos, request);
+        self.gate.barrier().await?;
+        let status = self.mesos()?.status();
+        let state = self.shared.published.state();
+        Ok(Response::new(GetMesosResponse {
+            framework_id: state.framework_id.clone(),
+            master: if status.is_subscribed { status.master } else { String::new() },
+            subscribed: status.is_subscribed,
+            trouble: status.trouble,
+            launched: status.launched,
+            offers_open: status.open,
+            offers_closed: status.held_count,
+            held_p50_ms: status.held_p50_ms,
+            held_p99_ms: status.held_p99_ms,
+            agents: state.agents.values().filter(|agent| agent.mesos).count() as u64,
+        }))
+    }
+
+    async fn register_anew(
+        &self,
+        request: Request<RegisterAnewRequest>,
+    ) -> Result<Response<RegisterAnewResponse>, Status> {
+        pass_on!(self.gate, Client, register_anew, request);
+        self.mesos()?;
+        let instead_of = request.into_inner().framework_id;
+        if instead_of.is_empty() {
+            return Err(errors::invalid(
+                "framework_id",
+                "name the id to give up: `mesonctl mesos status` shows it",
+            ));
+        }
+        let command = meson_engine::command::Framework { framework_id: String::new(), instead_of };
+        self.shared.proposer.propose(command).await.map_err(|error| errors::propose(&error))?;
+        Ok(Response::new(RegisterAnewResponse {}))
+    }
 }
 
 impl Cluster {
+    fn mesos(&self) -> Result<&crate::resources::mesos::Mesos, Status> {
+        let missing =
+            "Mesos is not configured: set `master` in the table `[mesos]` of all replicas' settings";
+        self.shared.mesos.as_ref().ok_or_else(|| Status::failed_precondition(missing))
+    }
+
     fn role_number(&self, kind: RoleKind) -> ReplicaRole {
         match kind {
             // One that no majority answers still believes in its term, but leads nobody.

@@ -123,8 +123,8 @@ impl MesosActor {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn quiet_when_idle_and_loud_when_not() {
+    #[test]
+    fn quiet_when_idle_and_loud_when_not() {
         let role = || "x".to_owned();
         let mut appetite = Appetite::new(vec![role(), "y".to_owned()]);
         let (nobody, x) = (BTreeSet::new(), BTreeSet::from([role()]));

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{BEGIN_AGAIN, Heard, MesosActor, Registered, Session};
+use crate::actors::{offers, tell};
 use crate::proposer::Error;
 use crate::resources::mesos::tasks;
 
@@ -180,7 +181,7 @@ impl MesosActor {
         let endpoints: Vec<String> =
             self.shared.replica.members().into_iter().map(|member| member.api_address).collect();
         self.mesos.open(tasks::executor(self.mesos.settings(), &FrameworkId::from(id), &endpoints));
-        self.offers.do_send(super::offers::Look);
+        tell(&self.offers, offers::Look);
     }
 }
 

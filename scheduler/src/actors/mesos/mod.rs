@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::{debug, info, warn};
 
-use super::Stop;
 use super::offers::{self, OffersActor};
+use super::{Stop, tell};
 use crate::resources::mesos::{Mesos, Order};
 use crate::shared::Shared;
 use appetite::Appetite;
@@ -196,7 +196,7 @@ impl MesosActor {
                 call::decline(unreadable, Duration::from_secs(3600))
                     .into_iter()
                     .for_each(|call| self.call(call));
-                self.offers.do_send(offers::Look);
+                tell(&self.offers, offers::Look);
             }
             Event::Rescind(offer) => self.mesos.book(|book| book.rescind(&offer, Instant::now())),
             Event::Update(status) => self.on_update(status, ctx),

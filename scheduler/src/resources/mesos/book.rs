@@ -221,8 +221,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn offers_of_an_agent_to_a_role_are_used_together() {
+    #[test]
+    fn offers_of_an_agent_to_a_role_are_used_together() {
         let mut book = Book::default();
         let now = Instant::now();
         let offers = vec![
@@ -245,8 +245,8 @@ mod tests {
         assert_eq!(book.held_ms(1.0).0, 4);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_held_for_too_long_is_given_back() {
+    #[test]
+    fn what_is_held_for_too_long_is_given_back() {
         let mut book = Book::default();
         let hold = Duration::from_secs(1);
         let begun = Instant::now();
