@@ -163,6 +163,16 @@ impl Client {
         Ok(self.call(call).await?.executors)
     }
 
+    /// How it goes with Mesos.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub async fn mesos(&self) -> Result<GetMesosResponse, Status> {
+        let call =
+            |channel| async move { ClusterServiceClient::new(channel).get_mesos(GetMesosRequest {}).await };
+        self.call(call).await
+    }
+
     /// Waits until a run has ended.
     ///
     /// # Errors

@@ -56,6 +56,18 @@ async fn a_kill_reaches_all_that_ignore_it() {
 }
 
 #[tokio::test]
+async fn a_kill_that_overtakes_its_launch_holds() {
+    let (leader, executor) = pair(Manners::default()).await;
+    leader.kill("k9", 100, false).await;
+    assert_eq!(reason(&leader.end_of("k9").await), "unknown_attempt");
+    leader.launch(shell("k9", "touch \"$MESON_WORKSPACE/k9\"")).await;
+    // Orders are taken in turn: once the later one is done, the earlier one would have begun.
+    leader.launch(shell("k10", "true")).await;
+    leader.end_of("k10").await;
+    assert!(!executor.attempt("k9").exists(), "it was given up, and another attempt may run by now");
+}
+
+#[tokio::test]
 async fn a_discarded_attempt_says_nothing_more() {
     let (leader, executor) = pair(Manners::default()).await;
     stubborn(&leader, &executor, shell("k3", STUBBORN)).await;

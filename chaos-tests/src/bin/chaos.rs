@@ -15,6 +15,9 @@ use meson_chaos_tests::run::{Outcome, Plan, run};
 use meson_chaos_tests::schedule::{Limits, Schedule};
 use meson_chaos_tests::testbed::Options;
 
+/// Masters of the stand-in of Mesos.
+const MASTERS: u8 = 2;
+
 /// Real processes under faults.
 #[derive(Parser)]
 struct Arguments {
@@ -79,6 +82,9 @@ struct Common {
     /// What the leader waits beyond the lease.
     #[arg(long, default_value_t = 2_000)]
     lease_margin_ms: u64,
+    /// Run the attempts through the stand-in of Mesos: two masters, and agents that start the executors.
+    #[arg(long)]
+    mesos: bool,
     /// Disks answer syncs without doing them: with power cuts, promises must break. A test of the test.
     #[arg(long)]
     disks_lie: bool,
@@ -136,6 +142,7 @@ fn options(common: &Common, seed: u64) -> anyhow::Result<Options> {
     let mut options = Options::new(std::path::absolute(dir)?, seed);
     (options.lease_ms, options.lease_margin_ms) = (common.lease_ms, common.lease_margin_ms);
     options.disks_lie = common.disks_lie;
+    options.size.masters = if common.mesos { MASTERS } else { 0 };
     Ok(options)
 }
 

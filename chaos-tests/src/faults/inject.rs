@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use super::{Fault, links};
 use crate::clock;
 use crate::history::{self, Micros};
-use crate::testbed::{Machine, Testbed};
+use crate::testbed::{Machine, Size, Testbed};
 
 /// A fault that was done and is to be healed.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub struct Injected {
     fault: Fault,
     machines: Vec<Machine>,
     leader: Option<Machine>,
+    size: Size,
     from: Micros,
 }
 
@@ -24,7 +25,8 @@ impl Injected {
     pub fn inject(testbed: &Testbed, fault: Fault, leader: Option<Machine>) -> anyhow::Result<Injected> {
         let machines = fault.who().machines(testbed.options().size, leader);
         let from = clock::now();
-        let injected = Injected { fault, machines, leader, from };
+        let size = testbed.options().size;
+        let injected = Injected { fault, machines, leader, size, from };
         links::change(testbed, &injected.machines, &injected.fault, false);
         if let Fault::PowerCut { .. } = injected.fault {
             // All at once, before any of them loses what it has not synced, which takes a moment.
@@ -75,14 +77,19 @@ impl Injected {
             from: self.from,
             until: clock::now(),
             what: format!("{}: {}{}", self.fault.kind(), names.join(", "), self.fault.detail()),
-            touches: self.touched().map(Machine::to_string).collect(),
+            touches: self.touched().iter().map(Machine::to_string).collect(),
             leader: self.leader.is_some_and(|leader| self.machines.contains(&leader)),
         }
     }
 
     /// Machines whose work the fault may hinder: those that it strikes. A leader that is cut off is one machine, whoever
     /// it was cut off from: the others are to go on without it. What a fault does to clients excuses nobody.
-    fn touched(&self) -> impl Iterator<Item = &Machine> {
-        self.machines.iter().filter(|machine| matches!(machine, Machine::Replica(_) | Machine::Executor(_)))
+    fn touched(&self) -> Vec<Machine> {
+        if self.machines.iter().any(|machine| matches!(machine, Machine::Master(_))) {
+            // Without its master no agent gets new work, though what runs there goes on.
+            return self.size.executors().collect();
+        }
+        let hinders = |machine: &&Machine| matches!(machine, Machine::Replica(_) | Machine::Executor(_));
+        self.machines.iter().filter(hinders).copied().collect()
     }
 }

@@ -146,6 +146,7 @@ impl Fault {
             Who::Leader => "leader",
             Who::Machine(Machine::Replica(_)) => "replica",
             Who::Machine(Machine::Executor(_)) => "executor",
+            Who::Machine(Machine::Master(_)) => "master",
             Who::Machine(Machine::Client(_)) => "client",
             Who::Machine(Machine::Control) => "control",
             Who::AllReplicas => "all replicas",

@@ -200,7 +200,11 @@ impl Test {
 
     fn log_tails(&self) -> String {
         let size = self.testbed.options().size;
-        let logs = size.replicas().chain(size.executors()).map(|machine| format!("{machine}.log"));
+        let logs = size
+            .replicas()
+            .chain(size.executors())
+            .chain(size.masters())
+            .map(|machine| format!("{machine}.log"));
         logs.map(|log| format!("--- {log}\n{}", tail(&self.testbed.dir().join(&log)))).collect()
     }
 }

@@ -9,6 +9,13 @@ use crate::{Client, until};
 /// Waits until all executors have a session with a leader.
 pub(super) async fn until_ready(testbed: &Testbed) -> anyhow::Result<()> {
     let client = Client::new(testbed.endpoints());
+    if testbed.options().size.masters > 0 {
+        // Agents come to be known with the first work.
+        return until("subscribed with Mesos", || async {
+            client.mesos().await.ok()?.subscribed.then_some(())
+        })
+        .await;
+    }
     let wanted = usize::from(testbed.options().size.executors);
     until("all executors connected", || async {
         let known = client.executors().await.ok()?;

@@ -119,6 +119,9 @@ pub(super) fn of_others(chance: &mut Chance, size: Size, limits: Limits) -> (Fau
     let who = Who::Machine(Machine::Executor(chance.between(0, u64::from(size.executors) - 1) as u8));
     let short = (300, limits.lease_ms * 2 / 3);
     let long = (limits.lease_ms * 5 / 4, limits.lease_ms * 5 / 2);
+    if size.masters > 0 && chance.in_thousand(OF_MASTERS) {
+        return of_masters(chance, size, short);
+    }
     match chance.weighted(&OF_OTHERS) {
         OfOthers::Kill => {
             let who = if chance.in_thousand(150) { Who::AllExecutors } else { who };
@@ -140,6 +143,22 @@ pub(super) fn of_others(chance: &mut Chance, size: Size, limits: Limits) -> (Fau
             (lossy(chance, Who::AllExecutors, replicas(size)), chance.between(3_000, 10_000))
         }
         OfOthers::ClockJump => (jump(chance, who), chance.between(1_000, 15_000)),
+    }
+}
+
+/// Where there are masters, so many of a thousand faults of the others strike one of them, or an agent's link to them all.
+const OF_MASTERS: u64 = 400;
+
+fn of_masters(chance: &mut Chance, size: Size, short: (u64, u64)) -> (Fault, u64) {
+    let who = Who::Machine(Machine::Master(chance.between(0, u64::from(size.masters) - 1) as u8));
+    let executor = Who::Machine(Machine::Executor(chance.between(0, u64::from(size.executors) - 1) as u8));
+    let masters = Others::Machines(size.masters().collect());
+    match chance.between(0, 4) {
+        0 | 1 => (Fault::Kill { who }, chance.between(200, 5_000)),
+        2 => (Fault::Pause { who }, chance.between(short.0, short.1)),
+        // Longer than agents may miss pings: it becomes unreachable, and comes back.
+        3 => (Fault::Cut { who: executor, from: masters, way: way(chance) }, chance.between(1_000, 15_000)),
+        _ => (Fault::Cut { who: Who::Leader, from: masters, way: way(chance) }, chance.between(500, 5_000)),
     }
 }
 

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::faults::{Others, Way, Who};
 
-    const SIZE: Size = Size { replicas: 3, executors: 3, clients: 2 };
+    const SIZE: Size = Size { replicas: 3, executors: 3, masters: 0, clients: 2 };
     const HOUR: Limits = Limits { lasts_ms: 3_600_000, lease_ms: 8_000, disk_full: true };
 
     #[test]

@@ -32,8 +32,10 @@ const HTTP_PORT: u16 = 7402;
 pub enum Machine {
     /// Runs a scheduler.
     Replica(u8),
-    /// Runs an executor and its attempts.
+    /// Runs an executor and its attempts; with Mesos, an agent that starts both.
     Executor(u8),
+    /// Runs a master of the stand-in of Mesos.
+    Master(u8),
     /// Where clients call from.
     Client(u8),
     /// Where the test itself looks from; no fault touches it.
@@ -45,6 +47,7 @@ impl fmt::Display for Machine {
         match self {
             Machine::Replica(place) => write!(out, "replica-{}", place + 1),
             Machine::Executor(place) => write!(out, "executor-{}", place + 1),
+            Machine::Master(place) => write!(out, "master-{}", place + 1),
             Machine::Client(place) => write!(out, "client-{}", place + 1),
             Machine::Control => out.write_str("control"),
         }
@@ -58,6 +61,8 @@ pub struct Size {
     pub replicas: u8,
     /// Executors.
     pub executors: u8,
+    /// Masters of the stand-in of Mesos; with none, executors connect by themselves.
+    pub masters: u8,
     /// Machines that clients are on.
     pub clients: u8,
 }
@@ -73,6 +78,11 @@ impl Size {
         (0..self.executors).map(Machine::Executor)
     }
 
+    /// All machines that are masters.
+    pub fn masters(self) -> impl DoubleEndedIterator<Item = Machine> + Clone {
+        (0..self.masters).map(Machine::Master)
+    }
+
     /// All machines that clients are on.
     pub fn clients(self) -> impl DoubleEndedIterator<Item = Machine> + Clone {
         (0..self.clients).map(Machine::Client)
@@ -80,7 +90,8 @@ impl Size {
 
     /// All machines, in the order of their ports.
     pub fn machines(self) -> impl Iterator<Item = Machine> + Clone {
-        self.replicas().chain(self.executors()).chain(self.clients()).chain([Machine::Control])
+        let under_test = self.replicas().chain(self.executors()).chain(self.masters());
+        under_test.chain(self.clients()).chain([Machine::Control])
     }
 }
 
@@ -111,7 +122,7 @@ impl Options {
     /// The usual trio with three executors, in a directory.
     pub fn new(dir: PathBuf, seed: u64) -> Self {
         Options {
-            size: Size { replicas: 3, executors: 3, clients: 2 },
+            size: Size { replicas: 3, executors: 3, masters: 0, clients: 2 },
             offer: Amounts { cpu_millis: 2_000, mem_bytes: 2 << 30 },
             lease_ms: 6_000,
             lease_margin_ms: 2_000,
@@ -150,7 +161,8 @@ impl Testbed {
             disks.push(Disk::make(host, &dir, options.disk_bytes)?);
         }
         let mut processes = Vec::new();
-        for machine in options.size.replicas().chain(options.size.executors()) {
+        let size = options.size;
+        for machine in size.masters().chain(size.replicas()).chain(size.executors()) {
             let recipe = control::recipe(&options, machine, &shim)?;
             let process = Process::new(recipe, network.host(port(options.size, machine)))?;
             processes.push((machine, process));
@@ -304,8 +316,9 @@ fn port(size: Size, machine: Machine) -> Port {
     Port(match machine {
         Machine::Replica(place) => place,
         Machine::Executor(place) => size.replicas + place,
-        Machine::Client(place) => size.replicas + size.executors + place,
-        Machine::Control => size.replicas + size.executors + size.clients,
+        Machine::Master(place) => size.replicas + size.executors + place,
+        Machine::Client(place) => size.replicas + size.executors + size.masters + place,
+        Machine::Control => size.replicas + size.executors + size.masters + size.clients,
     })
 }
 

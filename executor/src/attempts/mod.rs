@@ -103,6 +103,10 @@ impl Executor {
             self.outbox.send_again(&launch.attempt_id);
             return;
         }
+        if self.table().has_renounced(&launch.attempt_id) {
+            warn!(attempt_id = launch.attempt_id, "launched after its kill; refused");
+            return;
+        }
         let Ok(replaced) = self.table().renew(&launch) else {
             warn!(attempt_id = launch.attempt_id, fence = launch.fence, "stale launch refused");
             let failure =
@@ -163,6 +167,7 @@ impl Executor {
                 "unknown_attempt",
                 "the executor does not have this attempt",
             );
+            self.table().renounce(&kill.attempt_id);
             self.outbox.push(failed(&kill.attempt_id, kill.fence, failure));
         }
     }

@@ -14,6 +14,9 @@ use crate::events::Said;
 /// Steps whose newest fence is remembered.
 const FENCES_MAX: usize = 100_000;
 
+/// Attempts that are remembered as never to be started.
+const RENOUNCED_MAX: usize = 100_000;
+
 /// A step of a run.
 type StepKey = (String, String);
 
@@ -79,6 +82,9 @@ pub struct Table {
     ended: HashSet<String>,
     /// Those of them with nothing left to be said, oldest first.
     finished: VecDeque<(SystemTime, String)>,
+    /// Those that were to end before they were launched here.
+    renounced: HashSet<String>,
+    renounced_order: VecDeque<String>,
     newest: HashMap<StepKey, Newest>,
     fence_order: VecDeque<StepKey>,
 }
@@ -87,6 +93,25 @@ impl Table {
     /// Whether the attempt runs here, or ran here and its files are kept.
     pub fn knows(&self, attempt_id: &str) -> bool {
         self.active.contains_key(attempt_id) || self.ended.contains(attempt_id)
+    }
+
+    /// Whether the attempt is never to start here.
+    pub fn has_renounced(&self, attempt_id: &str) -> bool {
+        self.renounced.contains(attempt_id)
+    }
+
+    /// An attempt that is not here was to end, and its sender is told that it is gone: from then on it must not start,
+    /// though its launch may still be on its way.
+    pub fn renounce(&mut self, attempt_id: &str) {
+        if !self.renounced.insert(attempt_id.to_owned()) {
+            return;
+        }
+        self.renounced_order.push_back(attempt_id.to_owned());
+        if self.renounced_order.len() > RENOUNCED_MAX
+            && let Some(oldest) = self.renounced_order.pop_front()
+        {
+            self.renounced.remove(&oldest);
+        }
     }
 
     /// Whether it ran here as a child process and is over.

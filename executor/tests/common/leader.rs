@@ -9,7 +9,7 @@ use meson_proto::v1::log_service_server::{LogService, LogServiceServer};
 use meson_proto::v1::session_request::Message as Said;
 use meson_proto::v1::session_response::Message as Heard;
 use meson_proto::v1::{
-    AppendLogsRequest, AppendLogsResponse, Heartbeat, HeartbeatAck, Hello, Kill, Launch, LogRecord,
+    AppendLogsRequest, AppendLogsResponse, Heartbeat, HeartbeatAck, Hello, Kill, Launch, LogRecord, Permit,
     ReadLogsRequest, ReadLogsResponse, Redirect, Report, ReportAck, SessionRequest, SessionResponse, Welcome,
 };
 use tokio::sync::{mpsc, watch};
@@ -205,6 +205,10 @@ impl Shared {
                 let report_id = report.report_id;
                 self.record.send_modify(|record| record.reports.push(report));
                 manners.ack_reports.then(|| Heard::ReportAck(ReportAck { report_id, refused: String::new() }))
+            }
+            Said::Claim(claim) => {
+                let attempt_ids = claim.attempts.into_iter().map(|known| known.attempt_id).collect();
+                Some(Heard::Permit(Permit { attempt_ids }))
             }
         }
     }

@@ -159,7 +159,10 @@ impl Handler<Ready> for AttemptActor {
         match *rendered {
             Ok(rendered) => {
                 self.launch = self.message(rendered, &self.shared.published.state());
-                self.deliver();
+                // A kill may have gone out meanwhile, and the executor's answer that it has no such attempt be on its way.
+                if !self.killing && !self.is_killed() {
+                    self.deliver();
+                }
             }
             Err(evaluate::Error::Gone) => {}
             Err(error) => self.reject(&error),
