@@ -130,6 +130,11 @@ impl Agent {
                     if !quiet {
                         busy = Instant::now();
                     }
+                    if ending.is_some_and(|(since, end)| since.elapsed() >= self.patience(end) * 3 / 4) {
+                        // No more waiting for logs: a report that is told beats a log that is whole.
+                        let unreleased = executor.outbox.unreleased().into_values();
+                        unreleased.for_each(|id| executor.outbox.release(id, false));
+                    }
                     match ending {
                         Some((since, end)) if quiet || since.elapsed() >= self.patience(end) => {
                             self.mesos.drained(self.grace / DRAIN_SHARE).await;

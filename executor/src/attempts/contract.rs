@@ -8,7 +8,9 @@ use meson_proto::v1::Launch;
 use crate::task::dirs::AttemptDir;
 
 /// Variables of the executor itself that a step does not inherit, beside all of `MESON_*`.
-const NOT_INHERITED: [&str; 8] = [
+const NOT_INHERITED: [&str; 9] = [
+    // With it a step could speak to the Mesos agent as its executor.
+    "MESOS_EXECUTOR_AUTHENTICATION_TOKEN",
     "RUST_LOG",
     "RUST_BACKTRACE",
     "NOTIFY_SOCKET",

@@ -30,6 +30,8 @@ pub struct Manners {
     pub redirect_to: Option<String>,
     pub replicas: Vec<String>,
     pub take_logs: bool,
+    /// Answers claims by a permit; else by kills that discard.
+    pub permit: bool,
 }
 
 impl Default for Manners {
@@ -43,6 +45,7 @@ impl Default for Manners {
             redirect_to: None,
             replicas: Vec::new(),
             take_logs: true,
+            permit: true,
         }
     }
 }
@@ -55,6 +58,7 @@ pub struct Record {
     pub reports: Vec<Report>,
     pub logs: BTreeMap<String, Vec<LogRecord>>,
     pub log_requests: usize,
+    pub claims: Vec<String>,
 }
 
 impl Record {
@@ -84,7 +88,7 @@ pub struct Leader {
     server: tokio::task::JoinHandle<()>,
 }
 
-struct Shared {
+pub struct Shared {
     manners: Mutex<Manners>,
     record: watch::Sender<Record>,
     session: Mutex<Option<mpsc::Sender<Result<SessionResponse, Status>>>>,
@@ -160,6 +164,11 @@ impl Leader {
             .await;
     }
 
+    /// What the leader answers, for sessions that come another way.
+    pub fn answer(&self, said: Said) -> Option<Heard> {
+        self.shared.answer(said)
+    }
+
     /// Ends the open session from this side.
     pub fn drop_session(&self) {
         self.shared.session.lock().unwrap().take();
@@ -179,7 +188,7 @@ impl Shared {
         self.manners.lock().unwrap().clone()
     }
 
-    fn answer(&self, said: Said) -> Option<Heard> {
+    pub fn answer(&self, said: Said) -> Option<Heard> {
         let manners = self.manners();
         match said {
             Said::Hello(hello) => {
@@ -201,14 +210,20 @@ impl Shared {
                 self.record.send_modify(|record| record.heartbeats.push(heartbeat));
                 manners.ack_heartbeats.then_some(Heard::HeartbeatAck(HeartbeatAck { sequence }))
             }
+            Said::Claim(claim) => {
+                let ids: Vec<String> = claim.attempts.into_iter().map(|attempt| attempt.attempt_id).collect();
+                self.record.send_modify(|record| record.claims.extend(ids.clone()));
+                if manners.permit {
+                    return Some(Heard::Permit(Permit { attempt_ids: ids }));
+                }
+                // Tests refuse one at a time.
+                let attempt_id = ids.first()?.clone();
+                Some(Heard::Kill(Kill { term: manners.term, attempt_id, discard: true, ..Kill::default() }))
+            }
             Said::Report(report) => {
                 let report_id = report.report_id;
                 self.record.send_modify(|record| record.reports.push(report));
                 manners.ack_reports.then(|| Heard::ReportAck(ReportAck { report_id, refused: String::new() }))
-            }
-            Said::Claim(claim) => {
-                let attempt_ids = claim.attempts.into_iter().map(|known| known.attempt_id).collect();
-                Some(Heard::Permit(Permit { attempt_ids }))
             }
         }
     }

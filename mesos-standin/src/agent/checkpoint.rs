@@ -67,6 +67,9 @@ pub struct KeptExecutor {
     /// Whether its process ended.
     #[prost(bool, tag = "9")]
     pub terminated: bool,
+    /// Whether it ever got a task; the tasks above are only those that are not over.
+    #[prost(bool, tag = "10")]
+    pub ever_sent: bool,
 }
 
 /// A task.
@@ -172,17 +175,16 @@ fn kept_executor(framework: &str, executor: &Executor) -> KeptExecutor {
         container: executor.container.value.clone(),
         tasks: tasks.collect(),
         terminated: executor.phase == Phase::Terminated,
+        ever_sent: executor.ever_sent,
     }
 }
 
 fn revived(kept: KeptExecutor) -> Executor {
     let mut queued = Vec::new();
     let mut tasks = std::collections::BTreeMap::new();
-    let mut ever_sent = false;
     for task in kept.tasks {
         let id = task.report.task.task_id.value.clone();
         let state = TaskState::try_from(task.report.state).unwrap_or(TaskState::TaskStaging);
-        ever_sent |= task.delivered;
         if !task.delivered {
             queued.push(Queued { tasks: vec![id.clone()], group: false });
         }
@@ -200,7 +202,24 @@ fn revived(kept: KeptExecutor) -> Executor {
         container: ContainerId { value: kept.container, parent: None },
         tasks,
         queued,
-        ever_sent,
+        ever_sent: kept.ever_sent,
         ending: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Mesos shuts down executors that never were sent a task when they subscribe, and no others.
+    #[test]
+    fn an_executor_whose_tasks_are_over_is_not_taken_for_unused() {
+        for ever_sent in [true, false] {
+            let executor = revived(KeptExecutor { ever_sent, ..KeptExecutor::default() });
+            let bytes = kept_executor("f", &executor).encode_to_vec();
+            let kept = KeptExecutor::decode(bytes.as_slice()).expect("our own encoding");
+            assert!(kept.tasks.is_empty());
+            assert_eq!(revived(kept).ever_sent, ever_sent);
+        }
     }
 }
