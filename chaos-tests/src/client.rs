@@ -94,12 +94,30 @@ impl Client {
     /// # Errors
     /// What the service says.
     pub async fn start(&self, workflow: &str, request_id: &str, params_json: &str) -> Result<String, Status> {
-        let request = StartRunRequest {
+        self.start_run(StartRunRequest {
             request_id: request_id.to_owned(),
             workflow: workflow.to_owned(),
             params_json: params_json.to_owned(),
             ..StartRunRequest::default()
-        };
+        })
+        .await
+    }
+
+    /// Starts a run of the newest version with labels; gives its id.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub async fn start_with_labels(&self, workflow: &str, labels: &[(&str, &str)]) -> Result<String, Status> {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.start_run(StartRunRequest {
+            workflow: workflow.to_owned(),
+            labels,
+            ..StartRunRequest::default()
+        })
+        .await
+    }
+
+    async fn start_run(&self, request: StartRunRequest) -> Result<String, Status> {
         let answer = self
             .call(|channel| {
                 let request = request.clone();
@@ -171,6 +189,19 @@ impl Client {
         let call =
             |channel| async move { ClusterServiceClient::new(channel).get_mesos(GetMesosRequest {}).await };
         self.call(call).await
+    }
+
+    /// Gives the framework id up.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub async fn register_anew(&self, framework_id: &str) -> Result<(), Status> {
+        let request = RegisterAnewRequest { framework_id: framework_id.to_owned() };
+        let call = |channel| {
+            let request = request.clone();
+            async move { ClusterServiceClient::new(channel).register_anew(request).await }
+        };
+        self.call(call).await.map(drop)
     }
 
     /// Waits until a run has ended.

@@ -20,6 +20,7 @@ pub struct Config {
     #[serde(deserialize_with = "units::list")]
     pub endpoints: Vec<String>,
     pub data_dir: PathBuf,
+    pub workspaces: PathBuf,
     pub hostname: String,
     pub cpus: f64,
     #[serde(deserialize_with = "units::bytes")]
@@ -57,6 +58,10 @@ pub struct Config {
 pub const HELP: &[(&str, &str)] = &[
     ("endpoints", "Public gRPC addresses of the scheduler's replicas, separated by commas"),
     ("data_dir", "Directory of this executor alone: identity, attempts, outbox, cache"),
+    (
+        "workspaces",
+        "Directory of the runs' workspaces, shared by all executors if there are several; default: in data_dir",
+    ),
     ("hostname", "Name of this machine; default: what the system says"),
     ("cpus", "Processor cores offered; default: all of the machine"),
     ("mem", "Memory offered, e.g. 16GiB; default: all of the machine"),
@@ -92,6 +97,7 @@ impl Default for Config {
         Self {
             endpoints: vec!["http://127.0.0.1:7400".to_owned()],
             data_dir: PathBuf::from("meson-executor-data"),
+            workspaces: PathBuf::new(),
             hostname: system_hostname(),
             cpus: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
             mem: system_memory().unwrap_or(GIB),
@@ -140,6 +146,15 @@ impl Config {
             }
         }
         figment.extract().map_err(Box::new)
+    }
+
+    /// The directory of the runs' workspaces.
+    pub fn workspaces(&self) -> PathBuf {
+        if self.workspaces.as_os_str().is_empty() {
+            self.data_dir.join("workspaces")
+        } else {
+            self.workspaces.clone()
+        }
     }
 
     /// What this executor offers.

@@ -136,6 +136,16 @@ async fn the_end_of_the_lease_kills_and_is_reported_later() {
 }
 
 #[tokio::test]
+async fn the_patience_of_a_kill_ends_with_the_lease() {
+    let (leader, executor) = pair(Manners { lease_ms: 1_500, ..Manners::default() }).await;
+    stubborn(&leader, &executor, shell("l3", STUBBORN)).await;
+    leader.kill("l3", 3_600_000, false).await;
+    leader.behave(|manners| manners.ack_heartbeats = false);
+    until("all are dead", || none_left("l3", &executor)).await;
+    assert_eq!(executor.recorded("l3").exit.unwrap().cause, Cause::Killed);
+}
+
+#[tokio::test]
 async fn the_lease_ends_for_a_dead_or_stopped_executor_too() {
     for stop in [nix::sys::signal::Signal::SIGKILL, nix::sys::signal::Signal::SIGSTOP] {
         let (leader, executor) = pair(Manners { lease_ms: 1_500, ..Manners::default() }).await;

@@ -17,12 +17,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("meson-engine", &["meson-workflow"]),
     ("meson-raft", &["meson-proto"]),
     ("meson-scheduler", &["meson-engine", "meson-raft", "meson-mesos", "meson-proto", "meson-workflow"]),
-    ("meson-executor", &["meson-proto"]),
+    ("meson-executor", &["meson-mesos", "meson-proto"]),
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
     ("meson-bench", &["meson-chaos-tests"]),
-    ("meson-tests", &["meson-chaos-tests", "meson-proto", "meson-workflow"]),
+    ("meson-tests", &["meson-chaos-tests", "meson-mesos", "meson-proto", "meson-workflow"]),
 ];
 
 /// Crates that decide and do not act, and what must not be anywhere below them.

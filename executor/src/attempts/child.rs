@@ -152,7 +152,7 @@ impl Child {
 
     fn spec(&self, program: Program, launched_at: u64) -> Spec {
         let config = &self.executor.config;
-        let workspace = contract::workspace(&self.launch, &config.data_dir);
+        let workspace = contract::workspace(&self.launch, &config.workspaces());
         let own = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let grace = self.launch.kill_grace_ms;
@@ -315,7 +315,7 @@ fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program:
         std::fs::write(path, content)?;
     }
     if launch.workspace.is_empty() {
-        let workspace = contract::workspace(launch, &executor.config.data_dir);
+        let workspace = contract::workspace(launch, &executor.config.workspaces());
         std::fs::create_dir_all(&workspace)?;
         // Retention counts from the last use.
         std::fs::File::open(workspace)?.set_modified(std::time::SystemTime::now())?;

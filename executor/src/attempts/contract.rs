@@ -52,10 +52,10 @@ pub fn environment(
         .collect()
 }
 
-/// The run's workspace: what the launch says, or a directory of this executor.
-pub fn workspace(launch: &Launch, data_dir: &Path) -> String {
+/// The run's workspace: what the launch says, or a directory among those of this executor.
+pub fn workspace(launch: &Launch, workspaces: &Path) -> String {
     if launch.workspace.is_empty() {
-        data_dir.join("workspaces").join(&launch.run_id).to_string_lossy().into_owned()
+        workspaces.join(&launch.run_id).to_string_lossy().into_owned()
     } else {
         launch.workspace.clone()
     }

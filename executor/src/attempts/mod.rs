@@ -77,7 +77,7 @@ impl Executor {
     /// When the disk refuses.
     pub fn open(config: Config, workers: Handle) -> io::Result<Self> {
         std::fs::create_dir_all(config.data_dir.join("attempts"))?;
-        std::fs::create_dir_all(config.data_dir.join("workspaces"))?;
+        std::fs::create_dir_all(config.workspaces())?;
         let outbox = Outbox::open(&config.data_dir)?;
         let lease = Lease::open(&config.data_dir, config.lease_margin_ms)?;
         let fetcher = Fetcher::open(&config)?;

@@ -43,7 +43,7 @@ impl Executor {
 
     fn tidy_workspaces(&self) -> io::Result<()> {
         let keep = Duration::from_millis(self.config.keep_workspaces_ms);
-        for (path, used) in aged(&self.config.data_dir.join("workspaces"))? {
+        for (path, used) in aged(&self.config.workspaces())? {
             let Some(run_id) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let removed = path.with_file_name(format!(".removed-{run_id}"));
             if run_id.starts_with('.') {

@@ -236,7 +236,8 @@ impl Inner {
     }
 
     fn release(&mut self, id: u64, log_complete: bool) {
-        let Some(pending) = self.pending.get_mut(&id) else { return };
+        // Once said, it must not be said again otherwise.
+        let Some(pending) = self.pending.get_mut(&id).filter(|pending| !pending.ready) else { return };
         pending.report.log_complete = log_complete;
         pending.ready = true;
         let report = pending.report.clone();

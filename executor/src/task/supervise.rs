@@ -153,7 +153,7 @@ impl Tree {
     /// When something has to be decided again, in boot-time milliseconds.
     fn next_look(&self) -> u64 {
         if let Some((_, force_at)) = self.stopping {
-            return force_at.max(clock::boot_ms() + 10);
+            return force_at.min(lease::read(&self.spec.lease).force_at).max(clock::boot_ms() + 10);
         }
         let timeout = if self.spec.timeout_at == 0 { u64::MAX } else { self.spec.timeout_at };
         let memory = if !self.watches_memory() { u64::MAX } else { self.next_memory_look };
@@ -166,8 +166,10 @@ impl Tree {
             // A second order may be less patient than the first.
             let ordered =
                 spec::read::<KillOrder>(&self.dir.kill()).map_or(u64::MAX, |order| now + order.grace_ms);
-            self.stopping = Some((cause, force_at.min(ordered)));
-            if now >= force_at.min(ordered) {
+            let force_at = force_at.min(ordered);
+            self.stopping = Some((cause, force_at));
+            // However much patience was ordered, nothing outlives the lease (P3).
+            if now >= force_at.min(lease::read(&self.spec.lease).force_at) {
                 self.kill_all();
             }
             return;
