@@ -100,7 +100,7 @@ chaos-build: build
 	@$(STAGE) "build the chaos tests (release)" $(CARGO) build --release --locked -p meson-chaos-tests --bins
 
 ##@ Change it
-.PHONY: fix contracts bench clean help
+.PHONY: fix contracts bench bench-mesos clean help
 
 fix: ## Format and apply the lints' own remedies
 	@$(STAGE) "lints" $(CARGO) clippy --fix --workspace --all-targets --locked --allow-dirty --allow-staged
@@ -112,6 +112,9 @@ contracts: ## Take additions to the gRPC contracts into tests/contracts.lock
 
 bench: build ## Measure; prints numbers against the budgets
 	@MESON_BIN_DIR="$(TARGET)/release" $(STAGE) "bench" $(CARGO) run --release --locked -p meson-bench
+
+bench-mesos: build ## Measure 10,000 attempts over 200 agents of the stand-in of Mesos
+	@MESON_BIN_DIR="$(TARGET)/release" $(STAGE) "bench on Mesos" $(CARGO) run --release --locked -p meson-bench -- mesos
 
 clean: ## Remove everything built, downloaded or run
 	@$(CARGO) clean

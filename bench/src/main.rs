@@ -2,6 +2,7 @@
 //! beside the floor measured in the same run: what a disk sync and a fork-and-exec cost on this machine right now.
 
 mod floor;
+mod mesos;
 mod workloads;
 
 use std::time::Instant;
@@ -17,6 +18,9 @@ const REPEAT: usize = 5;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).is_some_and(|first| first == "mesos") {
+        return mesos::run().await;
+    }
     let cluster = Cluster::start(Options { cpus: 64, ..Options::default() }).await?;
     let client = Client::new(cluster.endpoints());
     let floor = floor::measure(cluster.dir())?;

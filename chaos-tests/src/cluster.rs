@@ -216,21 +216,22 @@ impl Drop for Cluster {
             }
         }
         // Steps that outlived their executor end by its lease, or here.
-        let marker = self.dir.path().to_string_lossy().into_owned();
-        for pid in processes_of(&marker) {
+        for pid in processes_in(self.dir.path()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }
 
-/// Processes that were started under this directory, by their command line.
-fn processes_of(directory: &str) -> Vec<i32> {
+/// Processes that work in this directory, or have it in their command line.
+pub(crate) fn processes_in(directory: &Path) -> Vec<i32> {
+    let marker = directory.to_string_lossy().into_owned();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let pids = names.filter_map(|name| name.parse::<i32>().ok());
     let started_here = |pid: &i32| {
         std::fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(directory))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&marker))
+            || std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
     };
     pids.filter(started_here).collect()
 }

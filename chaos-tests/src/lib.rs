@@ -10,6 +10,7 @@ mod cluster;
 pub mod faults;
 pub mod history;
 pub mod load;
+pub mod mesos;
 pub mod network;
 mod operate;
 pub mod run;

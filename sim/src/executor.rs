@@ -238,7 +238,7 @@ impl Executor {
                     kept.attempts.remove(&report.attempt_id);
                 }
             }
-            Heard::Welcome(_) | Heard::Redirect(_) | Heard::HeartbeatAck(_) => {}
+            Heard::Welcome(_) | Heard::Redirect(_) | Heard::HeartbeatAck(_) | Heard::Permit(_) => {}
         }
     }
 

@@ -2,9 +2,8 @@
 //!
 //! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts),
 //! `docs` (the documents), `deploy` (what operators run), and `system`, `errors`, `scale`, `grpcurl`, `recommendations`
-//! (the running system, by [`system`]), and `mesos` (the same on a cluster, by [`mesos`]).
+//! (the running system, by [`system`]), and `mesos` (the same on a Mesos cluster).
 
-pub mod mesos;
 pub mod system;
 
 use std::path::PathBuf;

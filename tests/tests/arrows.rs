@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
-    ("meson-bench", &["meson-chaos-tests"]),
+    ("meson-bench", &["meson-chaos-tests", "meson-proto"]),
     ("meson-tests", &["meson-chaos-tests", "meson-mesos", "meson-proto", "meson-workflow"]),
 ];
 

@@ -4,14 +4,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
+use meson_chaos_tests::mesos::Mesos;
 use meson_chaos_tests::{Client, until};
 use meson_mesos::operator::Operator;
 use meson_mesos::v1::master::Call;
 use meson_mesos::v1::master::call::{self, Teardown};
 use meson_proto::v1::*;
-use meson_tests::mesos::Mesos;
 use meson_tests::system::{noop, shell, start, with};
 use meson_workflow::Definition;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 /// Waits until that many steps of a run have succeeded.
@@ -46,9 +47,9 @@ async fn the_example_runs_on_mesos_through_all_failovers() -> anyhow::Result<()>
     let master = usize::from(client.mesos().await?.master != mesos.address(0));
     mesos.kill_master(master)?;
     progress(&client, &run_id, 9).await?;
-    mesos.signal_agent(0, "STOP")?;
+    mesos.signal_agent(0, Signal::SIGSTOP)?;
     progress(&client, &run_id, 12).await?;
-    mesos.signal_agent(0, "CONT")?;
+    mesos.signal_agent(0, Signal::SIGCONT)?;
     cluster.start_replica(leader)?;
 
     let run = client.succeed(&run_id).await.map_err(|error| error.context(cluster.log_tails()))?;

@@ -6,7 +6,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
-use meson_chaos_tests::{Cluster, Options, binary_path, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cluster::processes_in;
+use crate::{Client, Cluster, Options, binary_path, until};
 
 /// What agents say when they are known.
 const REGISTERED: &str = "registered as";
@@ -25,20 +29,40 @@ impl Mesos {
     /// # Errors
     /// When a binary is missing or an agent is not taken.
     pub async fn start(attributes: &[&str]) -> anyhow::Result<Mesos> {
+        let mut mesos = Mesos::masters()?;
+        for attributes in attributes {
+            mesos.start_agents(1, attributes)?;
+        }
+        mesos.until_registered(attributes.len()).await?;
+        Ok(mesos)
+    }
+
+    /// Starts two masters and so many agents in one process, and waits until all are known.
+    ///
+    /// # Errors
+    /// When a binary is missing or an agent is not taken.
+    pub async fn start_many(agents: usize) -> anyhow::Result<Mesos> {
+        let mut mesos = Mesos::masters()?;
+        mesos.start_agents(agents, "")?;
+        mesos.until_registered(agents).await?;
+        Ok(mesos)
+    }
+
+    fn masters() -> anyhow::Result<Mesos> {
         let dir = tempfile::Builder::new().prefix("meson-mesos-").tempdir()?;
         let addresses = free_addresses(2)?;
         let mut mesos = Mesos { dir, addresses, masters: vec![None, None], agents: Vec::new() };
         (0..2).try_for_each(|master| mesos.start_master(master))?;
-        for attributes in attributes {
-            mesos.agents.push(None);
-            mesos.start_agent(mesos.agents.len() - 1, attributes)?;
-        }
-        until("all agents are registered", || async {
-            let logs = (0..mesos.agents.len()).map(|agent| mesos.log(&format!("agent-{}", agent + 1)));
-            logs.into_iter().all(|log| log.contains(REGISTERED)).then_some(())
-        })
-        .await?;
         Ok(mesos)
+    }
+
+    async fn until_registered(&self, agents: usize) -> anyhow::Result<()> {
+        until("all agents are registered", || async {
+            let logs = (0..self.agents.len()).map(|agent| self.log(&format!("agent-{}", agent + 1)));
+            let known: usize = logs.map(|log| log.matches(REGISTERED).count()).sum();
+            (known >= agents).then_some(())
+        })
+        .await
     }
 
     /// A trio on it, without executors of its own.
@@ -61,7 +85,7 @@ impl Mesos {
         let cluster =
             Cluster::start(Options { executors: 0, env: own.chain(more).collect(), ..Options::default() })
                 .await?;
-        let client = meson_chaos_tests::Client::new(cluster.endpoints());
+        let client = Client::new(cluster.endpoints());
         until("subscribed", || async { client.mesos().await.ok()?.subscribed.then_some(()) }).await?;
         Ok(cluster)
     }
@@ -90,14 +114,14 @@ impl Mesos {
         Ok(())
     }
 
-    fn start_agent(&mut self, agent: usize, attributes: &str) -> anyhow::Result<()> {
-        let name = format!("agent-{}", agent + 1);
+    fn start_agents(&mut self, count: usize, attributes: &str) -> anyhow::Result<()> {
+        let name = format!("agent-{}", self.agents.len() + 1);
         let mut command = self.command("standin-agent", &name, &name)?;
         command
             .args(["--master", &self.addresses.join(","), "--listen", "127.0.0.1:0", "--hostname", &name])
             .args(["--resources", "cpus:4;mem:8192;disk:10240", "--attributes", attributes])
-            .args(["--update-retry", "1secs"]);
-        self.agents[agent] = Some(command.spawn()?);
+            .args(["--update-retry", "1secs", "--agents", &count.to_string()]);
+        self.agents.push(Some(command.spawn()?));
         Ok(())
     }
 
@@ -127,14 +151,13 @@ impl Mesos {
         Ok(())
     }
 
-    /// Sends a signal to an agent's process, by its name as in `kill`: `STOP` cuts it off, `CONT` brings it back. What it
-    /// launched goes on.
+    /// Sends a signal to an agent's process: SIGSTOP cuts it off, SIGCONT brings it back. What it launched goes on.
     ///
     /// # Errors
     /// When it is not running.
-    pub fn signal_agent(&self, agent: usize, signal: &str) -> anyhow::Result<()> {
+    pub fn signal_agent(&self, agent: usize, signal: Signal) -> anyhow::Result<()> {
         let child = self.agents[agent].as_ref().context("the agent is not running")?;
-        crate::output_of("kill", &[&format!("-{signal}"), &child.id().to_string()]).map(drop)
+        Ok(kill(Pid::from_raw(child.id() as i32), signal)?)
     }
 }
 
@@ -146,8 +169,9 @@ impl Drop for Mesos {
             let _ = child.wait();
         }
         // Executors wait for agents that are gone; these never come back.
-        let marker = self.dir().to_string_lossy().into_owned();
-        let _ = Command::new("pkill").args(["-KILL", "-f", &marker]).status();
+        for pid in processes_in(self.dir()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
