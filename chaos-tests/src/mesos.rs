@@ -17,6 +17,8 @@ const REGISTERED: &str = "registered as";
 
 /// Masters and agents, ended when dropped.
 pub struct Mesos {
+    /// Seconds between two pings of an agent, three of which it may miss.
+    ping: &'static str,
     dir: tempfile::TempDir,
     addresses: Vec<String>,
     masters: Vec<Option<Child>>,
@@ -29,7 +31,7 @@ impl Mesos {
     /// # Errors
     /// When a binary is missing or an agent is not taken.
     pub async fn start(attributes: &[&str]) -> anyhow::Result<Mesos> {
-        let mut mesos = Mesos::masters()?;
+        let mut mesos = Mesos::masters("0.5")?;
         for attributes in attributes {
             mesos.start_agents(1, attributes)?;
         }
@@ -42,16 +44,17 @@ impl Mesos {
     /// # Errors
     /// When a binary is missing or an agent is not taken.
     pub async fn start_many(agents: usize) -> anyhow::Result<Mesos> {
-        let mut mesos = Mesos::masters()?;
+        // The default: a machine that is busy with so many must not look like a partition.
+        let mut mesos = Mesos::masters("15")?;
         mesos.start_agents(agents, "")?;
         mesos.until_registered(agents).await?;
         Ok(mesos)
     }
 
-    fn masters() -> anyhow::Result<Mesos> {
+    fn masters(ping: &'static str) -> anyhow::Result<Mesos> {
         let dir = tempfile::Builder::new().prefix("meson-mesos-").tempdir()?;
         let addresses = free_addresses(2)?;
-        let mut mesos = Mesos { dir, addresses, masters: vec![None, None], agents: Vec::new() };
+        let mut mesos = Mesos { ping, dir, addresses, masters: vec![None, None], agents: Vec::new() };
         (0..2).try_for_each(|master| mesos.start_master(master))?;
         Ok(mesos)
     }
@@ -108,7 +111,7 @@ impl Mesos {
         let mut command = self.command("standin-master", &format!("master-{}", master + 1), "masters")?;
         command
             .args(["--listen", &self.addresses[master]])
-            .args(["--allocation-interval", "0.1", "--agent-ping-timeout", "0.5"])
+            .args(["--allocation-interval", "0.1", "--agent-ping-timeout", self.ping])
             .args(["--max-agent-ping-timeouts", "3"]);
         self.masters[master] = Some(command.spawn()?);
         Ok(())

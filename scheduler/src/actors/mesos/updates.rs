@@ -10,7 +10,7 @@ use tracing::{debug, info};
 use super::MesosActor;
 use crate::actors::reports::{self, live_attempt};
 use crate::proposer::{Error, Proposer};
-use crate::resources::mesos::updates::{Word, is_terminal, read};
+use crate::resources::mesos::updates::{Word, is_to_be_killed, read};
 
 impl MesosActor {
     pub(super) fn on_update(&mut self, status: TaskStatus, _: &mut Context<Self>) {
@@ -46,7 +46,7 @@ impl MesosActor {
 
     /// A task of an attempt that is not wanted, or not any more: its end is asked for.
     fn on_unknown(&self, scheduler: &Scheduler, status: TaskStatus, id: &str) {
-        if !is_terminal(status.state()) {
+        if is_to_be_killed(status.state()) {
             info!(id, state = status.state().as_str_name(), "a task that is not wanted (any more) is ended");
             self.call(call::kill(status.task_id.clone(), status.agent_id.clone(), None));
         }

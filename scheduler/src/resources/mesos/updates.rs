@@ -46,13 +46,14 @@ pub fn read(status: &TaskStatus) -> Word {
     }
 }
 
-/// Whether Mesos will say no more of the task, so that it need not be told to end it.
-pub fn is_terminal(state: TaskState) -> bool {
+/// Whether a task that nobody wants has to be told to end. What is out of reach cannot be: Mesos would only say so again,
+/// and when it comes back its state is told anew.
+pub fn is_to_be_killed(state: TaskState) -> bool {
     use TaskState::*;
     match state {
-        TaskStaging | TaskStarting | TaskRunning | TaskKilling | TaskUnreachable | TaskUnknown => false,
-        TaskFinished | TaskFailed | TaskKilled | TaskError | TaskLost | TaskDropped | TaskGone
-        | TaskGoneByOperator => true,
+        TaskStaging | TaskStarting | TaskRunning => true,
+        TaskKilling | TaskUnreachable | TaskUnknown | TaskFinished | TaskFailed | TaskKilled | TaskError
+        | TaskLost | TaskDropped | TaskGone | TaskGoneByOperator => false,
     }
 }
 
@@ -118,7 +119,7 @@ mod tests {
             let at_once = matches!(word, Word::NeverBegan(_));
             assert_eq!(at_once, matches!(state, TaskState::TaskDropped | TaskState::TaskError), "{state:?}");
             let over = matches!(word, Word::Over(_) | Word::NeverBegan(_));
-            assert_eq!(over, is_terminal(state), "{state:?}");
+            assert!(!over || !is_to_be_killed(state), "{state:?}");
         }
     }
 
