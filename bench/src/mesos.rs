@@ -42,6 +42,8 @@ pub async fn run() -> anyhow::Result<()> {
     let run = client.run(&run_id).await?;
     ensure!(run.status() == RunStatus::Succeeded, "the run ended as {:?}: {:?}", run.status(), run.failure);
     let nodes = client.nodes(&run_id).await?;
+    let succeeded = run.counts.unwrap_or_default().succeeded;
+    ensure!(succeeded as usize > STEPS, "only {succeeded} of {STEPS} steps and their fan-out have succeeded");
     let again = nodes.iter().filter(|node| node.attempt > 1).count();
     let status = client.mesos().await?;
     let line = json!({

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::{MesosActor, Uncertain};
 use crate::proposer;
-use crate::resources::mesos::{Accepting, Offers, tasks};
+use crate::resources::mesos::{Accepting, Lot, Offers, tasks};
 
 /// What is left over of offers comes back at the next allocation.
 const REFUSE_LEFTOVER: Duration = Duration::ZERO;
@@ -22,7 +22,7 @@ const REFUSE_LEFTOVER: Duration = Duration::ZERO;
 impl MesosActor {
     /// Launches the attempts that are ready with the offers of their lot.
     pub(super) fn accept(&mut self, accepting: Accepting, ctx: &mut Context<Self>) {
-        let Accepting { offers, role, executor, tasks: ready, .. } = accepting;
+        let Accepting { offers, lot: Lot { role, .. }, executor, tasks: ready, .. } = accepting;
         let mut left = offers.resources.clone();
         let executor = with_resources(self.mesos.settings(), executor, &offers, &mut left, &role);
         let agent = offers.agent_id();
@@ -43,13 +43,17 @@ impl MesosActor {
             ids.push((attempt_id, fence));
         }
         let tasks = infos.len();
-        let Some(call) = calls(&offers, infos) else { return };
-        let Some(scheduler) = self.scheduler() else { return };
+        let names = ids.iter().map(|(attempt_id, _)| attempt_id.clone()).collect::<Vec<_>>();
+        let (Some(call), Some(scheduler)) = (calls(&offers, infos), self.scheduler()) else {
+            return self.mesos.answered(names);
+        };
         debug!(%agent, tasks, "accepting offers");
         self.mesos.note(|status| status.launched += tasks as u64);
-        let (proposer, me) = (self.shared.proposer.clone(), ctx.address());
+        let (proposer, mesos, me) = (self.shared.proposer.clone(), self.mesos.clone(), ctx.address());
         actix::spawn(async move {
-            let Err(error) = scheduler.call(call).await else { return };
+            let answer = scheduler.call(call).await;
+            mesos.answered(names);
+            let Err(error) = answer else { return };
             if !is_refusal(&error) {
                 info!(%error, "nobody knows whether offers were accepted: asking Mesos");
                 // The actor may have stopped; then a new leader asks.
@@ -75,6 +79,7 @@ impl MesosActor {
 
     /// Gives an attempt up.
     pub(super) fn lose(&self, attempt_id: String, fence: u64, failure: Failure) {
+        info!(attempt_id, reason = failure.reason, why = failure.message, "giving an attempt up");
         let proposer = self.shared.proposer.clone();
         actix::spawn(async move {
             let command = AttemptLost { attempt_id, fence, failure };

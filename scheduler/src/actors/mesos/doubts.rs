@@ -12,7 +12,7 @@ use meson_mesos::v1::TaskStatus;
 use meson_proto::v1;
 use meson_proto::v1::session_response::Message;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::MesosActor;
 use crate::resources::mesos::session_of;
@@ -92,7 +92,6 @@ impl MesosActor {
                 }
                 None if is_silent && !is_placed => {
                     let message = format!("the executor was silent for {} s", heard.elapsed().as_secs());
-                    warn!(attempt_id, message, "giving up an attempt");
                     let failure = Failure::new(FailureClass::Platform, "agent_lost", message);
                     self.kill(&attempt_id, &attempt.agent, 0);
                     self.lose(attempt_id, attempt.fence, failure);

@@ -56,12 +56,12 @@ pub enum Order {
 pub struct Accepting {
     /// What it consists of.
     pub offers: Offers,
-    /// For which role.
-    pub role: String,
     /// The executor that the attempts were placed on.
     pub executor: ExecutorInfo,
     /// Attempts that are ready to go.
     pub tasks: Vec<Task>,
+    /// Whose they are.
+    pub lot: Lot,
     /// Steps that were placed on it and are not ready.
     expected: BTreeSet<(RunNo, NodeNo)>,
     since: Instant,
@@ -112,9 +112,12 @@ struct Desk {
     /// The executor for new attempts, while offers may be used.
     executor: Option<ExecutorInfo>,
     book: Book,
-    accepting: HashMap<Lot, Accepting>,
+    /// More than one of the same agent when it offers again before the steps placed on it are ready.
+    accepting: Vec<Accepting>,
     /// Attempts that went out in this term.
     sent: HashSet<String>,
+    /// Those of them that Mesos can be asked about: it has answered, or never will.
+    answered: HashSet<String>,
     /// Roles that somebody waits in.
     wanted: BTreeSet<String>,
     orders: Option<mpsc::UnboundedSender<Order>>,
@@ -156,7 +159,19 @@ impl Mesos {
         let mut desk = self.lock();
         desk.executor = None;
         desk.book.clear(Instant::now());
-        desk.accepting.clear();
+        let dropped = std::mem::take(&mut desk.accepting);
+        desk.answered
+            .extend(dropped.into_iter().flat_map(|lot| lot.tasks).map(|task| task.launch.attempt_id));
+    }
+
+    /// Mesos has answered to the launch of these attempts, or never will.
+    pub fn answered(&self, attempt_ids: impl IntoIterator<Item = String>) {
+        self.lock().answered.extend(attempt_ids);
+    }
+
+    /// Whether Mesos can be asked about an attempt. One whose launch is under way would be unknown to it, or not.
+    pub fn is_answered(&self, attempt_id: &str) -> bool {
+        self.lock().answered.contains(attempt_id)
     }
 
     /// The open offers, for the actor.
@@ -213,14 +228,7 @@ impl Mesos {
 
     /// Sends lots that have waited long enough for the last of their attempts.
     pub fn send_late(&self) {
-        let mut desk = self.lock();
-        let late: Vec<Lot> = desk
-            .accepting
-            .iter()
-            .filter(|(_, accepting)| accepting.since.elapsed() >= RENDER_PATIENCE)
-            .map(|(lot, _)| lot.clone())
-            .collect();
-        late.iter().for_each(|lot| desk.send(lot));
+        self.lock().send_those(|accepting| accepting.since.elapsed() >= RENDER_PATIENCE);
     }
 }
 
@@ -283,11 +291,8 @@ impl ResourceManager for Mesos {
         for (lot, expected) in chosen {
             let offers = desk.book.take(&lot, now);
             agents.extend(self.news_of(state, &lot, &offers).map(Command::from));
-            let (tasks, role, executor) = (Vec::new(), lot.role.clone(), executor.clone());
-            let accepting = Accepting { offers, role, executor, tasks, expected, since: now };
-            if let Some(earlier) = desk.accepting.insert(lot, accepting) {
-                desk.order(Order::Accept(Box::new(earlier)));
-            }
+            let (tasks, executor) = (Vec::new(), executor.clone());
+            desk.accepting.push(Accepting { offers, lot, executor, tasks, expected, since: now });
         }
         agents.extend(places);
         agents
@@ -309,17 +314,15 @@ impl ResourceManager for Mesos {
             return;
         }
         desk.sent.insert(task.launch.attempt_id.clone());
-        let lot = desk.accepting.iter_mut().find(|(_, accepting)| accepting.expected.contains(&(run, node)));
-        let Some((lot, accepting)) = lot else {
+        let mut lots = desk.accepting.iter_mut();
+        let Some(accepting) = lots.find_map(|lot| lot.expected.remove(&(run, node)).then_some(lot)) else {
             let message = "the offer was gone before the step could be sent there";
             let failure = Failure::new(FailureClass::Platform, "offer_gone", message);
             let (attempt_id, fence) = (task.launch.attempt_id, task.launch.fence);
             return desk.order(Order::Lost { attempt_id, fence, failure });
         };
         accepting.tasks.push(task);
-        let lot = lot.clone();
-        accepting.expected.remove(&(run, node));
-        desk.send_if_complete(&lot);
+        desk.send_complete();
     }
 
     /// One that did not go out yet never will.
@@ -329,7 +332,7 @@ impl ResourceManager for Mesos {
         self.sessions.send(&session_of(placed.attempt), Message::Kill(kill.clone()));
         let mut desk = self.lock();
         let attempt_id = kill.attempt_id.clone();
-        if desk.accepting.values().any(|accepting| accepting.expected.contains(&(run, node))) {
+        if desk.accepting.iter().any(|accepting| accepting.expected.contains(&(run, node))) {
             desk.sent.insert(attempt_id.clone());
             let failure =
                 Failure::new(FailureClass::Platform, "not_launched", "it was to end before it began");
@@ -343,6 +346,7 @@ impl ResourceManager for Mesos {
     fn ended(&self, placed: Placed<'_>, attempt_id: &str) {
         let mut desk = self.lock();
         desk.sent.remove(attempt_id);
+        desk.answered.remove(attempt_id);
         desk.forget((placed.run, placed.node));
     }
 }
@@ -356,25 +360,18 @@ impl Desk {
     }
 
     fn forget(&mut self, step: (RunNo, NodeNo)) {
-        let lot = self
-            .accepting
-            .iter_mut()
-            .find_map(|(lot, accepting)| accepting.expected.remove(&step).then(|| lot.clone()));
-        if let Some(lot) = lot {
-            self.send_if_complete(&lot);
+        if self.accepting.iter_mut().any(|accepting| accepting.expected.remove(&step)) {
+            self.send_complete();
         }
     }
 
-    fn send_if_complete(&mut self, lot: &Lot) {
-        if self.accepting.get(lot).is_some_and(|accepting| accepting.expected.is_empty()) {
-            self.send(lot);
-        }
+    fn send_complete(&mut self) {
+        self.send_those(|accepting| accepting.expected.is_empty());
     }
 
-    fn send(&mut self, lot: &Lot) {
-        if let Some(accepting) = self.accepting.remove(lot) {
-            self.order(Order::Accept(Box::new(accepting)));
-        }
+    fn send_those(&mut self, is_due: impl Fn(&Accepting) -> bool) {
+        let due: Vec<_> = self.accepting.extract_if(.., |accepting| is_due(accepting)).collect();
+        due.into_iter().for_each(|accepting| self.order(Order::Accept(Box::new(accepting))));
     }
 }
 
