@@ -48,6 +48,8 @@ pub struct Config {
     #[serde(deserialize_with = "units::text")]
     pub cgroup: String,
     pub python: String,
+    pub docker_host: String,
+    pub docker_auth_file: String,
     pub mesos: bool,
     pub idle_shutdown_ms: u64,
     pub message_fallback_after_ms: u64,
@@ -82,6 +84,11 @@ pub const HELP: &[(&str, &str)] = &[
     ("keep_workspaces_ms", "How long the workspace of a run is kept after its last use"),
     ("cgroup", "Writable cgroup v2 directory for attempts; `auto` finds one, `off` watches /proc instead"),
     ("python", "Interpreter of python steps that name none"),
+    ("docker_host", "Address of the container engine, Docker's or Podman's: unix:///path or tcp://host:port"),
+    (
+        "docker_auth_file",
+        "Credentials of image registries, in the form of Docker's config.json; only this user should read it",
+    ),
     ("mesos", "A Mesos agent started this: take tasks from it, and tell it of them"),
     ("idle_shutdown_ms", "With Mesos: end after so long without anything to do; 0 for never"),
     (
@@ -118,6 +125,8 @@ impl Default for Config {
             keep_workspaces_ms: 24 * 3_600_000,
             cgroup: "auto".to_owned(),
             python: "python3".to_owned(),
+            docker_host: "unix:///var/run/docker.sock".to_owned(),
+            docker_auth_file: String::new(),
             mesos: false,
             idle_shutdown_ms: 0,
             message_fallback_after_ms: 3_000,

@@ -1,4 +1,4 @@
-//! `meson-executor`: the executor itself, and (hidden) the supervisor of one attempt.
+//! `meson-executor`: the executor itself, and (hidden) the supervisor and the driver of one attempt.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use meson_executor::config::{self, Config};
 use meson_executor::identity::Identity;
 use meson_executor::session::Session;
 use meson_executor::task::handle::SUPERVISE;
-use meson_executor::{task, telemetry};
+use meson_executor::{drive, task, telemetry};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
@@ -22,6 +22,11 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == SUPERVISE) {
         let Some(dir) = arguments.next() else { return ExitCode::FAILURE };
         return task::supervise::run(Path::new(&dir)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    if let [what, job] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
+        && (what == drive::DRIVE || what == drive::CLEAN_UP)
+    {
+        return drive::run(what, Path::new(job));
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ use prost::Message as _;
 use tracing::{info, warn};
 
 use super::{Executor, child};
+use crate::runners::Plan;
 use crate::task::dirs::AttemptDir;
 use crate::task::{handle, record};
 
@@ -51,8 +52,12 @@ impl Executor {
         }
         let watch = handle::find(dir)?;
         info!(attempt_id = launch.attempt_id, watch = ?watch, "adopted");
+        let cleanup = match self.plan(&launch) {
+            Ok(Plan::Process(program)) => program.cleanup,
+            Ok(Plan::InProcess(_)) | Err(_) => Vec::new(),
+        };
         let (progress, orders) = self.add(&launch);
-        self.workers.spawn(child::adopt(self.clone(), launch, watch, progress, orders));
+        self.workers.spawn(child::adopt(self.clone(), launch, watch, cleanup, progress, orders));
         Ok(())
     }
 

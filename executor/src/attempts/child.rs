@@ -1,5 +1,6 @@
 //! The life of an attempt with a child process: prepare, start, follow, report.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use tracing::{error, info, warn};
 
 use super::{Executor, Order, Progress, contract};
 use crate::clock;
+use crate::drive::Verdict;
 use crate::events::{Refused, Tail};
 use crate::logs::AttemptLog;
 use crate::runners::Program;
 use crate::task::dirs::AttemptDir;
-use crate::task::exit;
 use crate::task::handle::{self, Watch};
-use crate::task::record;
-use crate::task::spec::{Exit, Spec};
+use crate::task::spec::{self, Cause, Exit, Spec};
+use crate::task::{cleanup, exit, record};
 
 /// How often events and log of a running attempt are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -35,6 +36,10 @@ struct Child {
     events: Tail,
     /// Overrides what the exit says.
     failure: Option<Failure>,
+    /// What the supervisor runs in the end; run from here when the supervisor could not.
+    cleanup: Vec<String>,
+    /// Why something of it may go on; empty when nothing does.
+    left_behind: String,
     discard: bool,
     started_at_ms: u64,
 }
@@ -70,10 +75,12 @@ pub async fn adopt(
     executor: Arc<Executor>,
     launch: Launch,
     watch: Watch,
+    cleanup: Vec<String>,
     progress: Arc<Progress>,
     orders: mpsc::Receiver<Order>,
 ) {
     let Some(child) = Child::create(executor, launch, progress, orders) else { return };
+    let child = Child { cleanup, ..child };
     child.follow(watch, "executor_restart_lost").await;
 }
 
@@ -107,6 +114,8 @@ impl Child {
                 orders,
                 events: Tail::default(),
                 failure: None,
+                cleanup: Vec::new(),
+                left_behind: String::new(),
                 discard: false,
                 started_at_ms: clock::unix_ms(),
             }),
@@ -144,21 +153,27 @@ impl Child {
                 return Err(exit::new(FailureClass::Cancelled, "killed", "killed before its start"));
             }
         }
+        self.cleanup.clone_from(&program.cleanup);
         let spec = self.spec(program, launched_at);
         let (dir, attempt_id) = (self.dir.clone(), self.launch.attempt_id.clone());
         let started = tokio::task::spawn_blocking(move || handle::start(&dir, &attempt_id, &spec)).await;
         started.map_err(io::Error::other).flatten().map_err(|error| platform("supervisor_start", &error))
     }
 
-    fn spec(&self, program: Program, launched_at: u64) -> Spec {
-        let config = &self.executor.config;
-        let workspace = contract::workspace(&self.launch, &config.workspaces());
+    fn environment(&self, runner: Vec<(String, String)>) -> BTreeMap<String, String> {
+        let workspace = contract::workspace(&self.launch, &self.executor.config.workspaces());
         let own = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        contract::environment(own, runner, &self.launch, &self.dir, &workspace)
+    }
+
+    fn spec(&self, program: Program, launched_at: u64) -> Spec {
+        let config = &self.executor.config;
         let grace = self.launch.kill_grace_ms;
         Spec {
             argv: program.argv,
-            env: contract::environment(own, program.env, &self.launch, &self.dir, &workspace),
+            env: self.environment(program.env),
+            cleanup: program.cleanup,
             cwd: self.dir.work(),
             timeout_at: if self.launch.timeout_ms == 0 {
                 0
@@ -195,14 +210,21 @@ impl Child {
                 }
             }
         }
-        let exit = record::read(&self.dir.record()).exit;
+        let mut exit = record::read(&self.dir.record()).exit;
+        let mut left_behind = exit.as_mut().map(|exit| std::mem::take(&mut exit.left_behind)).unwrap_or_default();
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
+            left_behind = cleanup::run(&self.cleanup, &self.environment(Vec::new())).await;
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }
         self.look(true);
+        if !left_behind.is_empty() {
+            self.left_behind = format!("what it began elsewhere may go on: {left_behind}");
+            warn!(attempt_id = self.launch.attempt_id, left_behind, "not all of the attempt could be ended");
+            self.log.say(&self.left_behind);
+        }
         self.report(exit).await;
     }
 
@@ -268,7 +290,17 @@ impl Child {
 
     fn ending(&self, exit: Option<&Exit>) -> Report {
         let failure = self.failure.clone().or_else(|| {
-            exit.and_then(|exit| exit::failure(exit, &self.log.tail(LogStream::Stderr, exit::TAIL_BYTES_MAX)))
+            let exit = exit?;
+            let failure = exit::failure(exit, &self.log.tail(LogStream::Stderr, exit::TAIL_BYTES_MAX))?;
+            // A driver knows more of its engine than its own exit status tells.
+            let verdict = (exit.cause == Cause::Exited).then(|| spec::read::<Verdict>(&self.dir.verdict()));
+            Some(verdict.flatten().map_or(failure, Verdict::failure))
+        });
+        let failure = failure.map(|mut failure| {
+            if !self.left_behind.is_empty() {
+                failure.message = format!("{} ({})", failure.message, self.left_behind);
+            }
+            failure
         });
         let said = self.progress.said();
         let state = if failure.is_some() { AttemptState::Failed } else { AttemptState::Succeeded };

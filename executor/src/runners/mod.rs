@@ -1,5 +1,6 @@
 //! The step technologies this executor knows: one file each, and one line each in [`REGISTRY`].
 
+mod docker;
 mod noop;
 mod python;
 mod shell;
@@ -7,15 +8,18 @@ mod shell;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use meson_proto::v1::Launch;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::config::Config;
+use crate::drive::{Job, Stop, Verdict, Voice};
 use crate::task::dirs::AttemptDir;
 
 /// All runners. A new technology is a file and a line here.
-pub const REGISTRY: &[&dyn Runner] = &[&noop::Noop, &python::Python, &shell::Shell];
+pub const REGISTRY: &[&dyn Runner] = &[&docker::Docker, &noop::Noop, &python::Python, &shell::Shell];
 
 /// One step technology.
 pub trait Runner: Sync {
@@ -27,6 +31,18 @@ pub trait Runner: Sync {
     /// # Errors
     /// When the step's configuration is wrong; the attempt then fails as rejected.
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected>;
+
+    /// Follows the work that an engine does for the attempt, in a process of its own; gives an exit status. Only for those
+    /// whose plan is a [`drive::program`].
+    fn drive<'a>(&'a self, job: &'a Job, _: &'a Voice, _: Stop) -> BoxFuture<'a, Result<i32, Verdict>> {
+        let verdict = Verdict::rejected("not_driven", format!("steps of kind `{}` have no driver", job.kind));
+        std::future::ready(Err(verdict)).boxed()
+    }
+
+    /// Ends what `drive` began outside of its process. It may never have begun, or have ended long ago.
+    fn clean_up<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, Result<(), Verdict>> {
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 /// Where a step will run.
@@ -56,6 +72,8 @@ pub struct Program {
     pub env: Vec<(String, String)>,
     /// Files to write before the start.
     pub files: Vec<(PathBuf, String)>,
+    /// Run when its process tree is gone: ends what it began outside of it.
+    pub cleanup: Vec<String>,
 }
 
 /// How an in-process attempt ends.

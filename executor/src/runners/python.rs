@@ -43,7 +43,7 @@ impl Runner for Python {
             _ => return Err(Rejected("a python step needs one of `script`, `code` and `module`".to_owned())),
         }
         argv.extend(config.args);
-        Ok(Plan::Process(Program { argv, files, env: vec![("PYTHONUNBUFFERED".to_owned(), "1".to_owned())] }))
+        Ok(Plan::Process(Program { argv, files, env: vec![("PYTHONUNBUFFERED".to_owned(), "1".to_owned())], ..Program::default() }))
     }
 }
 

@@ -50,6 +50,21 @@ impl AttemptDir {
         self.root.join("params.json")
     }
 
+    /// What a driver is to do (see `drive`).
+    pub fn job(&self) -> PathBuf {
+        self.root.join("job.json")
+    }
+
+    /// There when a driver began something elsewhere.
+    pub fn begun(&self) -> PathBuf {
+        self.root.join("begun")
+    }
+
+    /// What a driver says of the end.
+    pub fn verdict(&self) -> PathBuf {
+        self.root.join("verdict.json")
+    }
+
     /// The index of the log: one entry a record.
     pub fn log_index(&self) -> PathBuf {
         self.root.join("log.index")

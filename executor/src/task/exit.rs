@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn exit(cause: Cause, code: Option<i32>, signal: Option<i32>) -> Exit {
-        Exit { cause, code, signal, message: "details".into(), started_at_ms: 1, ended_at_ms: 2 }
+        Exit { cause, code, signal, message: "details".into(), ..Exit::default() }
     }
 
     #[test]

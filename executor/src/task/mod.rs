@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod cgroup;
+pub mod cleanup;
 pub mod dirs;
 pub mod exit;
 pub mod handle;

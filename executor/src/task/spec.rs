@@ -32,6 +32,9 @@ pub struct Spec {
     pub bound: bool,
     /// A cgroup of its own, when the machine gives one.
     pub cgroup: Option<PathBuf>,
+    /// Run once the tree is gone, however it ended: ends what it began outside of it. Empty for nothing.
+    #[serde(default)]
+    pub cleanup: Vec<String>,
 }
 
 /// A process, beyond the reuse of its pid.
@@ -53,10 +56,11 @@ pub struct KillOrder {
 }
 
 /// Why an attempt's process tree is gone.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The child ended by itself.
+    #[default]
     Exited,
     /// The child could not be started.
     StartFailed,
@@ -73,7 +77,7 @@ pub enum Cause {
 }
 
 /// How an attempt's process tree ended.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Exit {
     /// Why.
     pub cause: Cause,
@@ -83,6 +87,9 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// Details for people.
     pub message: String,
+    /// Why something that it began elsewhere may go on; empty when nothing does.
+    #[serde(default)]
+    pub left_behind: String,
     /// Wall-clock milliseconds.
     pub started_at_ms: u64,
     /// Wall-clock milliseconds.

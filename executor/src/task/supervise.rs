@@ -25,13 +25,14 @@ use super::dirs::AttemptDir;
 use super::pump::Output;
 use super::record::{self, Fact};
 use super::spec::{self, Cause, Exit, KillOrder, Process, Spec};
-use super::{memory, proc};
+use super::{cleanup, memory, proc};
 use crate::{clock, lease};
 
 /// How often the memory of the tree is looked at.
 const MEMORY_TICK_MS: u64 = 100;
 /// How often a tree that does not die is killed again.
 const KILL_TICK: Duration = Duration::from_millis(10);
+
 /// Runs the supervisor of the attempt in `dir` to its end.
 ///
 /// # Errors
@@ -74,7 +75,8 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
     }
     tree.kill_rest().await;
     output.drain().await;
-    record::append(&dir.record(), &Fact::Exit(tree.exit(started_at_ms)))
+    let left_behind = cleanup::run(&tree.spec.cleanup, &tree.spec.env).await;
+    record::append(&dir.record(), &Fact::Exit(Exit { left_behind, ..tree.exit(started_at_ms) }))
 }
 
 /// The pipe from the executor: when that is gone, the pipe is closed.
@@ -116,7 +118,7 @@ impl Tree {
     fn start(dir: &AttemptDir, spec: Spec) -> Result<(Self, Output), Exit> {
         let refuse = |cause, message: String| {
             let now = clock::unix_ms();
-            Exit { cause, code: None, signal: None, message, started_at_ms: now, ended_at_ms: now }
+            Exit { cause, message, started_at_ms: now, ended_at_ms: now, ..Exit::default() }
         };
         if let Some((cause, _)) = due(dir, &spec, clock::boot_ms()) {
             return Err(refuse(cause, String::new()));
@@ -252,6 +254,7 @@ impl Tree {
             code,
             signal,
             message: self.message.clone(),
+            left_behind: String::new(),
             started_at_ms,
             ended_at_ms: clock::unix_ms(),
         }
