@@ -48,6 +48,10 @@ pub struct Config {
     #[serde(deserialize_with = "units::text")]
     pub cgroup: String,
     pub python: String,
+    pub rscript: String,
+    #[serde(deserialize_with = "units::list")]
+    pub scala: Vec<String>,
+    pub java: String,
     pub docker_host: String,
     pub docker_auth_file: String,
     pub mesos: bool,
@@ -84,6 +88,12 @@ pub const HELP: &[(&str, &str)] = &[
     ("keep_workspaces_ms", "How long the workspace of a run is kept after its last use"),
     ("cgroup", "Writable cgroup v2 directory for attempts; `auto` finds one, `off` watches /proc instead"),
     ("python", "Interpreter of python steps that name none"),
+    ("rscript", "Interpreter of r steps that name none"),
+    (
+        "scala",
+        "Command of scala steps, separated by commas; java with the class path of a Scala compiler will do",
+    ),
+    ("java", "Java of scala steps with a jar"),
     ("docker_host", "Address of the container engine, Docker's or Podman's: unix:///path or tcp://host:port"),
     (
         "docker_auth_file",
@@ -125,6 +135,9 @@ impl Default for Config {
             keep_workspaces_ms: 24 * 3_600_000,
             cgroup: "auto".to_owned(),
             python: "python3".to_owned(),
+            rscript: "Rscript".to_owned(),
+            scala: vec!["scala".to_owned()],
+            java: "java".to_owned(),
             docker_host: "unix:///var/run/docker.sock".to_owned(),
             docker_auth_file: String::new(),
             mesos: false,
@@ -164,6 +177,11 @@ impl Config {
         } else {
             self.workspaces.clone()
         }
+    }
+
+    /// Path of a helper that steps' own code may use.
+    pub fn helper(&self, name: &str) -> String {
+        self.data_dir.join("helpers").join(name).to_string_lossy().into_owned()
     }
 
     /// What this executor offers.

@@ -28,3 +28,4 @@ pub mod session;
 pub mod task;
 pub mod telemetry;
 pub mod units;
+pub mod venv;

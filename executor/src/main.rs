@@ -11,7 +11,7 @@ use meson_executor::config::{self, Config};
 use meson_executor::identity::Identity;
 use meson_executor::session::Session;
 use meson_executor::task::handle::SUPERVISE;
-use meson_executor::{drive, task, telemetry};
+use meson_executor::{drive, task, telemetry, venv};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
@@ -27,6 +27,11 @@ fn main() -> ExitCode {
         && (what == drive::DRIVE || what == drive::CLEAN_UP)
     {
         return drive::run(what, Path::new(job));
+    }
+    if let [what, arguments @ ..] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
+        && what == venv::IN_VENV
+    {
+        return venv::run(arguments);
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

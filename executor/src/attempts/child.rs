@@ -211,7 +211,8 @@ impl Child {
             }
         }
         let mut exit = record::read(&self.dir.record()).exit;
-        let mut left_behind = exit.as_mut().map(|exit| std::mem::take(&mut exit.left_behind)).unwrap_or_default();
+        let mut left_behind =
+            exit.as_mut().map(|exit| std::mem::take(&mut exit.left_behind)).unwrap_or_default();
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;

@@ -27,7 +27,7 @@ pub const DRIVE: &str = "drive";
 /// The hidden subcommand of its clean-up.
 pub const CLEAN_UP: &str = "clean-up";
 /// This same program, also when its file was replaced by a newer one.
-const OWN_PROGRAM: &str = "/proc/self/exe";
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// All that a driver is told. Its environment is that of the attempt; secrets come by that alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,7 +167,8 @@ pub fn program(launch: &Launch, place: &Place<'_>, config: &impl Serialize) -> R
     };
     let path = place.dir.job();
     let text = serde_json::to_string(&job).map_err(|error| Rejected(error.to_string()))?;
-    let argv = |what: &str| vec![OWN_PROGRAM.to_owned(), what.to_owned(), path.to_string_lossy().into_owned()];
+    let argv =
+        |what: &str| vec![OWN_PROGRAM.to_owned(), what.to_owned(), path.to_string_lossy().into_owned()];
     let (argv, cleanup) = (argv(DRIVE), argv(CLEAN_UP));
     Ok(Program { argv, cleanup, files: vec![(path, text)], ..Program::default() })
 }

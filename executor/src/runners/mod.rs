@@ -3,9 +3,11 @@
 mod docker;
 mod noop;
 mod python;
+mod r;
+mod scala;
 mod shell;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -19,12 +21,18 @@ use crate::drive::{Job, Stop, Verdict, Voice};
 use crate::task::dirs::AttemptDir;
 
 /// All runners. A new technology is a file and a line here.
-pub const REGISTRY: &[&dyn Runner] = &[&docker::Docker, &noop::Noop, &python::Python, &shell::Shell];
+pub const REGISTRY: &[&dyn Runner] =
+    &[&docker::Docker, &noop::Noop, &python::Python, &r::R, &scala::Scala, &shell::Shell];
 
 /// One step technology.
 pub trait Runner: Sync {
     /// The step kind.
     fn kind(&self) -> &'static str;
+
+    /// Whether this machine has what such steps need.
+    fn is_available(&self, _: &Config) -> bool {
+        true
+    }
 
     /// Turns a launch into what is to be done. Pure: nothing is written or started.
     ///
@@ -97,9 +105,17 @@ pub fn find(kind: &str) -> Option<&'static dyn Runner> {
     REGISTRY.iter().copied().find(|runner| runner.kind() == kind)
 }
 
-/// All kinds, for Hello.
-pub fn kinds() -> Vec<String> {
-    REGISTRY.iter().map(|runner| runner.kind().to_owned()).collect()
+/// The kinds that this machine can run.
+pub fn kinds(config: &Config) -> Vec<String> {
+    let available = REGISTRY.iter().filter(|runner| runner.is_available(config));
+    available.map(|runner| runner.kind().to_owned()).collect()
+}
+
+/// Whether a program is there, by its path or on the search path.
+fn is_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    name.contains('/') && Path::new(name).is_file()
+        || std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
 /// Reads a step's configuration; an empty text is an empty object.
@@ -131,7 +147,7 @@ mod testing {
 
     #[test]
     fn kinds_are_distinct() {
-        let mut kinds = kinds();
+        let mut kinds: Vec<_> = REGISTRY.iter().map(|runner| runner.kind()).collect();
         kinds.dedup();
         assert_eq!(kinds.len(), REGISTRY.len());
     }

@@ -1,9 +1,10 @@
-//! `python`: a script file, a module, or code given in place.
+//! `python`: a script file, a module, or code given in place; in an environment of its own if it asks for packages.
 
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
 use super::{Place, Plan, Program, Rejected, Runner, read};
+use crate::venv;
 
 /// The runner.
 pub struct Python;
@@ -20,6 +21,9 @@ struct Config {
     #[serde(default)]
     args: Vec<String>,
     interpreter: Option<String>,
+    /// Packages, each as a line of a requirements file.
+    #[serde(default)]
+    requirements: Vec<String>,
 }
 
 impl Runner for Python {
@@ -29,8 +33,8 @@ impl Runner for Python {
 
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
         let config: Config = read(launch)?;
-        let mut argv = vec![config.interpreter.unwrap_or_else(|| place.config.python.clone())];
         let mut files = Vec::new();
+        let mut argv = Vec::new();
         match (config.script, config.code, config.module) {
             (Some(script), None, None) => argv.push(script),
             (None, None, Some(module)) => argv.extend(["-m".to_owned(), module]),
@@ -43,12 +47,36 @@ impl Runner for Python {
             _ => return Err(Rejected("a python step needs one of `script`, `code` and `module`".to_owned())),
         }
         argv.extend(config.args);
-        Ok(Plan::Process(Program { argv, files, env: vec![("PYTHONUNBUFFERED".to_owned(), "1".to_owned())], ..Program::default() }))
+        let interpreter = config.interpreter.unwrap_or_else(|| place.config.python.clone());
+        if config.requirements.is_empty() {
+            argv.insert(0, interpreter);
+        } else {
+            // One requirement a line, and no more: a line break would smuggle in an option of pip.
+            if config.requirements.iter().any(|line| line.contains(['\n', '\r'])) {
+                return Err(Rejected("a requirement is one line".to_owned()));
+            }
+            let path = place.dir.root().join("requirements.txt");
+            files.push((path.clone(), config.requirements.join("\n")));
+            argv.splice(0..0, venv::command(&place.config.data_dir, &interpreter, &path));
+        }
+        let env = vec![
+            ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
+            ("PYTHONPATH".to_owned(), python_path(launch, place.config.helper("python"))),
+        ];
+        Ok(Plan::Process(Program { argv, files, env, ..Program::default() }))
     }
+}
+
+/// Meson's own helper comes last, behind what the step and the machine name.
+fn python_path(launch: &Launch, helper: String) -> String {
+    let of_machine = std::env::var("PYTHONPATH").ok();
+    let before = launch.env.get("PYTHONPATH").cloned().or(of_machine).filter(|path| !path.is_empty());
+    before.into_iter().chain([helper]).collect::<Vec<_>>().join(":")
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::runners::Plan;
     use crate::runners::testing::{argv, plan};
 
     #[test]
@@ -59,5 +87,17 @@ mod tests {
         for bad in ["{}", r#"{"script": "a", "code": "b"}"#] {
             assert!(plan("python", bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn requirements_are_lines() {
+        let Ok(Plan::Process(program)) =
+            plan("python", r#"{"script": "t.py", "requirements": ["a==1", "b"]}"#)
+        else {
+            panic!("no process")
+        };
+        assert_eq!((program.argv[1].as_str(), program.argv.last().unwrap().as_str()), ("in-venv", "t.py"));
+        assert_eq!(program.files[0].1, "a==1\nb");
+        assert!(plan("python", r#"{"script": "t.py", "requirements": ["a\n--index-url=x"]}"#).is_err());
     }
 }

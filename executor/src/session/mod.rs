@@ -128,7 +128,7 @@ impl Session {
             hostname: config.hostname.clone(),
             resources: Some(config.resources()),
             attributes: config.attributes.clone().into_iter().collect(),
-            kinds: runners::kinds(),
+            kinds: runners::kinds(config),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             attempts: self.executor.known(),
             mesos: self.agent.as_ref().map(|agent| agent.place()),

@@ -31,7 +31,8 @@ pub async fn run(argv: &[String], env: &BTreeMap<String, String>) -> String {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.trim();
             let start = said.len().saturating_sub(MESSAGE_BYTES_MAX);
-            let start = (start..=said.len()).find(|start| said.is_char_boundary(*start)).unwrap_or(said.len());
+            let start =
+                (start..=said.len()).find(|start| said.is_char_boundary(*start)).unwrap_or(said.len());
             format!("{}: {}", output.status, &said[start..])
         }
         Ok(Err(error)) => error.to_string(),

@@ -1,8 +1,11 @@
 //! The kinds of steps this crate knows: what each is for and how its `config` is checked. A new kind is one file here and
 //! one line in `KINDS`.
 
+mod docker;
 mod noop;
 mod python;
+mod r;
+mod scala;
 mod shell;
 
 use serde_json::{Map, Value};
@@ -14,7 +17,8 @@ use crate::reader::quoted;
 use crate::tree::{Segment, path_text, shorten};
 
 /// All kinds, in alphabetical order.
-pub const KINDS: [&Kind; 3] = [&noop::KIND, &python::KIND, &shell::KIND];
+pub const KINDS: [&Kind; 6] =
+    [&docker::KIND, &noop::KIND, &python::KIND, &r::KIND, &scala::KIND, &shell::KIND];
 
 /// A kind of step.
 #[derive(Debug)]
@@ -122,6 +126,30 @@ impl<'a> ConfigCheck<'a> {
                 let message = format!("kind `{kind}` takes only one of {}", quoted(&given));
                 self.report(&[given[1]], message, "keep one of them");
             }
+        }
+    }
+
+    /// This must be given.
+    fn required(&mut self, name: &str, example: &str) {
+        if self.config.get(name).is_none() && !self.mistyped {
+            let message = format!("kind `{}` needs `{name}` in `config`", self.kind);
+            self.report(&[], message, format!("add `{example}`"));
+        }
+    }
+
+    /// The value, if given, must be one of these words.
+    fn choice(&mut self, name: &str, words: &[&str]) {
+        let Some(value) = self.get(name).filter(|value| !is_whole_template(value)) else { return };
+        let Some(word) = value.as_str() else {
+            let message = format!("`{name}` must be one of {}, not {}", quoted(words), describe(value));
+            return self.report(&[name], message, "write one of these words");
+        };
+        if !words.contains(&word) {
+            let remedy = match did_you_mean(word, words.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("write one of {}", quoted(words)),
+            };
+            self.report(&[name], format!("`{name}` cannot be `{}`", shorten(word)), remedy);
         }
     }
 

@@ -5,7 +5,7 @@ use super::{ConfigCheck, Kind};
 pub(super) static KIND: Kind = Kind {
     name: "python",
     summary: "Runs a `script`, a `module` or inline `code` with a Python interpreter.",
-    fields: &["script", "code", "module", "args", "interpreter"],
+    fields: &["script", "code", "module", "args", "interpreter", "requirements"],
     check,
 };
 
@@ -15,4 +15,5 @@ fn check(config: &mut ConfigCheck<'_>) {
         config.text(name);
     }
     config.texts("args");
+    config.texts("requirements");
 }

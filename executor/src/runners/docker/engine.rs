@@ -10,7 +10,8 @@ use crate::drive::Verdict;
 
 /// Connects, and makes sure that somebody is there.
 pub async fn connect(host: &str) -> Result<Docker, Verdict> {
-    let engine = Docker::connect_with_host(host).map_err(|error| Verdict::platform("engine_address", error))?;
+    let engine =
+        Docker::connect_with_host(host).map_err(|error| Verdict::platform("engine_address", error))?;
     let away = |error| Verdict::platform("engine_away", format!("no container engine at {host}: {error}"));
     engine.ping().await.map_err(away)?;
     Ok(engine)
@@ -23,19 +24,25 @@ pub async fn remove_all(engine: &Docker, labels: &[String]) -> Result<(), Verdic
         match engine.remove_container(&id, Some(options)).await {
             Ok(()) => {}
             Err(error) if is_missing(&error) => {}
-            Err(error) => return Err(Verdict::platform("container_left", format!("container {id}: {error}"))),
+            Err(error) => {
+                return Err(Verdict::platform("container_left", format!("container {id}: {error}")));
+            }
         }
     }
     match &find(engine, labels).await?[..] {
         [] => Ok(()),
-        left => Err(Verdict::platform("container_left", format!("containers that are still there: {}", left.join(", ")))),
+        left => Err(Verdict::platform(
+            "container_left",
+            format!("containers that are still there: {}", left.join(", ")),
+        )),
     }
 }
 
 async fn find(engine: &Docker, labels: &[String]) -> Result<Vec<String>, Verdict> {
     let filters = HashMap::from([("label", labels.iter().map(String::as_str).collect::<Vec<_>>())]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let found = engine.list_containers(Some(options)).await.map_err(|error| Verdict::platform("engine", error))?;
+    let found =
+        engine.list_containers(Some(options)).await.map_err(|error| Verdict::platform("engine", error))?;
     Ok(found.into_iter().filter_map(|container| container.id).collect())
 }
 

@@ -8,7 +8,8 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::ContainerState;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, LogsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, LogsOptionsBuilder, StopContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
@@ -58,13 +59,16 @@ pub async fn run(job: &Job, voice: &Voice, mut stop: Stop) -> Result<i32, Verdic
 }
 
 async fn start(docker: &Docker, job: &Job, told: &Told, voice: &Voice) -> Result<String, Verdict> {
-    let name: String = job.attempt_id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let name: String =
+        job.attempt_id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
     let options = CreateContainerOptionsBuilder::default().name(&format!("meson-{name}")).build();
     job.begin().map_err(|error| Verdict::platform("driver", error))?;
     let body = container(job, &told.config, std::env::vars());
     let refused = |error: Error| match &error {
         // The engine understood and will not: the image's program is missing, a mount's source, the user.
-        Error::DockerResponseServerError { status_code: 400 | 404, message } => Verdict::user("container", message),
+        Error::DockerResponseServerError { status_code: 400 | 404, message } => {
+            Verdict::user("container", message)
+        }
         _ => Verdict::platform("container", error),
     };
     let id = docker.create_container(Some(options), body).await.map_err(refused)?.id;
@@ -84,13 +88,16 @@ const SHORT_ID: usize = 12;
 async fn copy_log(docker: Docker, id: String) {
     let mut since = 0;
     loop {
-        let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).since(since).build();
+        let options =
+            LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).since(since).build();
         let mut log = docker.logs(&id, Some(options));
         while let Some(Ok(output)) = log.next().await {
             // Nobody reads any more only when the attempt is over.
             let _ = match output {
                 LogOutput::StdErr { message } => std::io::stderr().write_all(&message),
-                LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
+                LogOutput::StdOut { message }
+                | LogOutput::Console { message }
+                | LogOutput::StdIn { message } => {
                     std::io::stdout().write_all(&message).and_then(|()| std::io::stdout().flush())
                 }
             };

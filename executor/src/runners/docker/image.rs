@@ -48,7 +48,9 @@ async fn pull(engine: &Docker, told: &Told, voice: &Voice) -> Result<(), Verdict
     let options = CreateImageOptionsBuilder::default().from_image(&tagged(image)).build();
     let mut news = engine.create_image(Some(options), None, credentials);
     while let Some(news) = news.next().await {
-        news.map_err(|error| Verdict::user("image_pull", format!("the image `{image}` cannot be pulled: {error}")))?;
+        news.map_err(|error| {
+            Verdict::user("image_pull", format!("the image `{image}` cannot be pulled: {error}"))
+        })?;
     }
     Ok(())
 }
@@ -71,7 +73,8 @@ fn credentials(file: &str, image: &str) -> Result<Option<DockerCredentials>, Ver
     if file.is_empty() {
         return Ok(None);
     }
-    let bad = |error: &dyn std::fmt::Display| Verdict::platform("docker_auth_file", format!("{file}: {error}"));
+    let bad =
+        |error: &dyn std::fmt::Display| Verdict::platform("docker_auth_file", format!("{file}: {error}"));
     let text = std::fs::read(file).map_err(|error| bad(&error))?;
     let auths: AuthFile = serde_json::from_slice(&text).map_err(|error| bad(&error))?;
     let registry = registry(image);
@@ -94,14 +97,21 @@ mod tests {
         assert_eq!(tagged("a"), "a:latest");
         assert_eq!(tagged("localhost:5000/a"), "localhost:5000/a:latest");
         assert_eq!(tagged("a@sha256:1"), "a@sha256:1");
-        assert_eq!((registry("a/b"), registry("r.org/a/b"), registry("localhost/a")), ("docker.io", "r.org", "localhost"));
+        assert_eq!(
+            (registry("a/b"), registry("r.org/a/b"), registry("localhost/a")),
+            ("docker.io", "r.org", "localhost")
+        );
     }
 
     #[test]
     fn credentials_are_those_of_the_registry() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.json");
-        std::fs::write(&file, r#"{"auths": {"https://index.docker.io/v1/": {"auth": "hub"}, "r.org": {"auth": "r"}}}"#).unwrap();
+        std::fs::write(
+            &file,
+            r#"{"auths": {"https://index.docker.io/v1/": {"auth": "hub"}, "r.org": {"auth": "r"}}}"#,
+        )
+        .unwrap();
         let file = file.to_str().unwrap();
         let auth = |image| credentials(file, image).unwrap().and_then(|found| found.auth);
         assert_eq!(auth("r.org/a"), Some("r".to_owned()));

@@ -14,6 +14,7 @@ use meson_proto::v1::Launch;
 use serde::{Deserialize, Serialize};
 
 use super::{Place, Plan, Rejected, Runner, read};
+use crate::config;
 use crate::drive::{self, Job, Stop, Verdict, Voice};
 use crate::task::dirs::AttemptDir;
 
@@ -75,6 +76,11 @@ impl Runner for Docker {
         "docker"
     }
 
+    /// An engine by a socket is there when the socket is; one that is far away is taken at its word.
+    fn is_available(&self, config: &config::Config) -> bool {
+        config.docker_host.strip_prefix("unix://").is_none_or(|path| std::path::Path::new(path).exists())
+    }
+
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
         let config: Config = read(launch)?;
         for bind in &config.mounts {
@@ -86,7 +92,12 @@ impl Runner for Docker {
         drive::program(launch, place, &Told { config, host, auth_file }).map(Plan::Process)
     }
 
-    fn drive<'a>(&'a self, job: &'a Job, voice: &'a Voice, stop: Stop) -> BoxFuture<'a, Result<i32, Verdict>> {
+    fn drive<'a>(
+        &'a self,
+        job: &'a Job,
+        voice: &'a Voice,
+        stop: Stop,
+    ) -> BoxFuture<'a, Result<i32, Verdict>> {
         follow::run(job, voice, stop).boxed()
     }
 
@@ -186,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_container_sees_what_a_process_would() {
-        let Ok(Plan::Process(program)) = plan("docker", r#"{"image": "a/b:1", "command": ["x", "$y"]}"#) else {
+        let Ok(Plan::Process(program)) = plan("docker", r#"{"image": "a/b:1", "command": ["x", "$y"]}"#)
+        else {
             panic!("no process")
         };
         assert_eq!((program.argv[1].as_str(), program.cleanup[1].as_str()), ("drive", "clean-up"));
@@ -199,14 +211,21 @@ mod tests {
         assert_eq!(body.env.unwrap(), ["MESON_WORKSPACE=/w", "MESON_EVENTS=/attempt/events.jsonl"]);
         assert_eq!(body.cmd.unwrap(), ["x", "$y"]);
         let host = body.host_config.unwrap();
-        assert_eq!((host.memory, host.memory_swap, host.cpu_shares), (Some(64 << 20), Some(64 << 20), Some(512)));
+        assert_eq!(
+            (host.memory, host.memory_swap, host.cpu_shares),
+            (Some(64 << 20), Some(64 << 20), Some(512))
+        );
         let seen: Vec<_> = host.mounts.unwrap().into_iter().filter_map(|mount| mount.target).collect();
         assert_eq!(seen, ["/attempt/work", "/attempt/events.jsonl", "/attempt/params.json", "/w"]);
     }
 
     #[test]
     fn bad_configurations_are_refused() {
-        for bad in ["{}", r#"{"image": "a", "mounts": [{"source": "x", "target": "/y"}]}"#, r#"{"image": "a", "x": 1}"#] {
+        for bad in [
+            "{}",
+            r#"{"image": "a", "mounts": [{"source": "x", "target": "/y"}]}"#,
+            r#"{"image": "a", "x": 1}"#,
+        ] {
             assert!(plan("docker", bad).is_err(), "{bad}");
         }
     }

@@ -1,0 +1,113 @@
+//! `scala`: a script or code given in place for the Scala runner, or a main class of a jar.
+
+use std::path::Path;
+
+use meson_proto::v1::Launch;
+use serde::Deserialize;
+
+use super::{Place, Plan, Program, Rejected, Runner, is_program, read};
+use crate::config;
+
+/// The runner.
+pub struct Scala;
+
+/// Share of the step's memory that is the heap's; the rest is for the virtual machine itself.
+const HEAP_PERCENT: u64 = 70;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// Path of a script, relative to the attempt's directory.
+    script: Option<String>,
+    /// The program itself.
+    code: Option<String>,
+    /// Path of a jar, with the name of a class in it.
+    jar: Option<String>,
+    main_class: Option<String>,
+    #[serde(default)]
+    classpath: Vec<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    java_options: Vec<String>,
+}
+
+impl Runner for Scala {
+    fn kind(&self) -> &'static str {
+        "scala"
+    }
+
+    fn is_available(&self, config: &config::Config) -> bool {
+        config.scala.first().is_some_and(|program| is_program(program))
+    }
+
+    fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
+        let config: Config = read(launch)?;
+        let mut options = heap(launch);
+        options.extend(config.java_options);
+        let (mut argv, mut files, mut env) = (Vec::new(), Vec::new(), Vec::new());
+        match (config.script, config.code, config.jar, config.main_class) {
+            (None, None, Some(jar), Some(main)) => {
+                let classpath: Vec<String> = std::iter::once(jar).chain(config.classpath).collect();
+                argv.push(place.config.java.clone());
+                argv.extend(options);
+                argv.extend(["-cp".to_owned(), classpath.join(":"), main]);
+            }
+            (script, code, None, None) if script.is_some() != code.is_some() => {
+                argv.clone_from(&place.config.scala);
+                if is_java(&argv) {
+                    argv.splice(1..1, options);
+                } else {
+                    // Where Scala's own launcher looks.
+                    env.push(("JAVA_OPTS".to_owned(), options.join(" ")));
+                }
+                if !config.classpath.is_empty() {
+                    argv.extend(["-classpath".to_owned(), config.classpath.join(":")]);
+                }
+                argv.push(script.unwrap_or_else(|| {
+                    let path = place.dir.work().join("step.scala");
+                    let name = path.to_string_lossy().into_owned();
+                    files.extend(code.map(|code| (path, code)));
+                    name
+                }));
+            }
+            _ => {
+                let message = "a scala step needs one of `script`, `code`, and `jar` with `main_class`";
+                return Err(Rejected(message.to_owned()));
+            }
+        }
+        argv.extend(config.args);
+        Ok(Plan::Process(Program { argv, files, env, ..Program::default() }))
+    }
+}
+
+/// By itself a virtual machine takes a share of the whole machine.
+fn heap(launch: &Launch) -> Vec<String> {
+    let bytes = launch.resources.as_ref().map_or(0, |resources| resources.mem_bytes);
+    if bytes == 0 { Vec::new() } else { vec![format!("-Xmx{}k", bytes / 100 * HEAP_PERCENT / 1_024)] }
+}
+
+fn is_java(command: &[String]) -> bool {
+    command.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "java"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::runners::testing::{argv, plan};
+
+    #[test]
+    fn script_code_or_jar() {
+        assert_eq!(argv("scala", r#"{"script": "t.scala", "args": ["1"]}"#), ["scala", "t.scala", "1"]);
+        assert_eq!(argv("scala", r#"{"code": "1"}"#), ["scala", "/attempt/work/step.scala"]);
+        let jar = r#"{"jar": "a.jar", "main_class": "M", "classpath": ["b.jar"], "java_options": ["-ea"]}"#;
+        assert_eq!(argv("scala", jar), ["java", "-ea", "-cp", "a.jar:b.jar", "M"]);
+        for bad in [
+            "{}",
+            r#"{"script": "a", "code": "b"}"#,
+            r#"{"jar": "a"}"#,
+            r#"{"code": "a", "main_class": "M"}"#,
+        ] {
+            assert!(plan("scala", bad).is_err(), "{bad}");
+        }
+    }
+}
