@@ -146,6 +146,20 @@ impl Cluster {
         end(&mut self.executors[executor])
     }
 
+    /// Ends an executor and all that runs below it at once, as a crash of its machine would.
+    ///
+    /// # Errors
+    /// When it was not running.
+    pub fn kill_executor_and_attempts(&mut self, executor: usize) -> anyhow::Result<()> {
+        end(&mut self.executors[executor])?;
+        let directory = self.dir.path().join(format!("executor-{}", executor + 1));
+        for pid in processes_in(&directory) {
+            // One that has just ended is fine too.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        Ok(())
+    }
+
     /// Sends a signal to a replica: SIGSTOP pauses it, SIGCONT lets it go on.
     ///
     /// # Errors

@@ -181,7 +181,12 @@ impl Config {
 
     /// Path of a helper that steps' own code may use.
     pub fn helper(&self, name: &str) -> String {
-        self.data_dir.join("helpers").join(name).to_string_lossy().into_owned()
+        self.helpers().join(name).to_string_lossy().into_owned()
+    }
+
+    /// Directory of those helpers.
+    pub fn helpers(&self) -> PathBuf {
+        self.data_dir.join("helpers")
     }
 
     /// What this executor offers.

@@ -18,6 +18,7 @@ pub mod config;
 pub mod drive;
 pub mod events;
 pub mod fetch;
+pub mod helpers;
 pub mod identity;
 pub mod lease;
 pub mod logs;

@@ -22,6 +22,7 @@ use crate::claims::Claims;
 use crate::clock;
 use crate::config::Config;
 use crate::fetch::Fetcher;
+use crate::helpers;
 use crate::lease::Lease;
 use crate::logs::Logs;
 use crate::outbox::Outbox;
@@ -78,6 +79,7 @@ impl Executor {
     pub fn open(config: Config, workers: Handle) -> io::Result<Self> {
         std::fs::create_dir_all(config.data_dir.join("attempts"))?;
         std::fs::create_dir_all(config.workspaces())?;
+        helpers::write(&config.helpers())?;
         let outbox = Outbox::open(&config.data_dir)?;
         let lease = Lease::open(&config.data_dir, config.lease_margin_ms)?;
         let fetcher = Fetcher::open(&config)?;

@@ -13,8 +13,8 @@ pub async fn connect(host: &str) -> Result<Docker, Verdict> {
     let engine =
         Docker::connect_with_host(host).map_err(|error| Verdict::platform("engine_address", error))?;
     let away = |error| Verdict::platform("engine_away", format!("no container engine at {host}: {error}"));
-    engine.ping().await.map_err(away)?;
-    Ok(engine)
+    // Older engines refuse what is newer than they are.
+    engine.negotiate_version().await.map_err(away)
 }
 
 /// Ends and removes all containers with these labels, and makes sure that none is left.
