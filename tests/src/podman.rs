@@ -14,6 +14,9 @@ pub const IMAGE: &str = "localhost/meson-test:1";
 /// The programs of the image, by which busybox knows what to be.
 const PROGRAMS: &str = "sh cat echo sleep true false env touch wc head tail dd ls id test kill";
 
+/// Podman asks for more open files and processes than a machine may give.
+const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
+
 /// The engine. Ended when dropped, with all containers.
 pub struct Podman {
     dir: TempDir,
@@ -28,6 +31,7 @@ impl Podman {
     pub async fn start() -> anyhow::Result<Podman> {
         let dir = tempfile::Builder::new().prefix("meson-podman-").tempdir()?;
         let mut podman = Podman { dir, service: None };
+        std::fs::write(podman.settings(), SETTINGS)?;
         podman.make_image()?;
         podman.start_service()?;
         let socket = podman.socket();
@@ -44,6 +48,10 @@ impl Podman {
         self.dir.path().join("podman.sock")
     }
 
+    fn settings(&self) -> PathBuf {
+        self.dir.path().join("containers.conf")
+    }
+
     fn start_service(&mut self) -> anyhow::Result<()> {
         let log = std::fs::File::create(self.dir.path().join("podman.log"))?;
         let service =
@@ -54,6 +62,7 @@ impl Podman {
 
     fn podman(&self) -> Command {
         let mut command = Command::new("podman");
+        command.env("CONTAINERS_CONF", self.settings());
         for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
             command.arg(option).arg(self.dir.path().join(name));
         }
