@@ -24,6 +24,8 @@ import scala.collection.mutable
   * an `IllegalArgumentException`.
   */
 object Meson {
+  import Json.demand
+
   // The executor's own limits (executor/src/events.rs). It counts what all processes of the attempt say, and so has the
   // last word; here each process counts what it said itself.
   private val OutputBytesMax = 64 * 1024
@@ -48,14 +50,14 @@ object Meson {
 
   /** Small values for later steps, by name: at most 64 KiB of JSON an attempt. The last value of a name counts. */
   def output(values: (String, Any)*): Unit = {
-    require(values.nonEmpty, "an output has a name and a value")
+    demand(values.nonEmpty, "an output has a name and a value")
     values.foreach { case (name, _) => named(name, "an output") }
     val all = ListMap(values: _*)
     val sizes = all.map { case (name, value) => name -> (bytes(Json.write(ListMap(name -> value), "output")) - 1) }
     synchronized {
       // An object's braces and commas: one more than it has members.
       val total = (outputBytes.toMap ++ sizes).values.sum + 1
-      require(
+      demand(
         total <= OutputBytesMax,
         s"outputs would be $total bytes, more than $OutputBytesMax in all; " +
           "publish large values as an artifact and hand on its URI"
@@ -68,10 +70,10 @@ object Meson {
   /** Something that this step made and others may fetch. The URI is taken as it is. */
   def artifact(name: String, uri: String): Unit = {
     named(name, "an artifact")
-    require(uri != null && uri.nonEmpty, s"artifact $name has an empty URI")
+    demand(uri != null && uri.nonEmpty, s"artifact $name has an empty URI")
     val line = ListMap("artifact" -> ListMap("name" -> name, "uri" -> uri))
     synchronized {
-      require(
+      demand(
         artifacts(name) || artifacts.size < ArtifactsMax,
         s"more than $ArtifactsMax artifacts; publish a directory as one"
       )
@@ -84,7 +86,7 @@ object Meson {
   def data(values: (String, Any)*): Unit = {
     val all = ListMap(values: _*)
     val size = bytes(Json.write(all, "data"))
-    require(size <= SoftBytesMax, s"data is $size bytes, more than $SoftBytesMax")
+    demand(size <= SoftBytesMax, s"data is $size bytes, more than $SoftBytesMax")
     say(ListMap("data" -> all))
   }
 
@@ -124,12 +126,12 @@ object Meson {
   private def variable(name: String): Option[String] = sys.env.get(name).filter(_.nonEmpty)
 
   private def checked(percent: Double): Double = {
-    require(percent >= 0 && percent <= 100, s"percent is $percent, not between 0 and 100")
+    demand(percent >= 0 && percent <= 100, s"percent is $percent, not between 0 and 100")
     percent
   }
 
   private def named(name: String, what: String): Unit =
-    require(name != null && name.nonEmpty, s"the name of $what is empty")
+    demand(name != null && name.nonEmpty, s"the name of $what is empty")
 
   /** Nothing in a message is worth a failure of the step. */
   private def bounded(message: String): String = {
@@ -159,6 +161,11 @@ object Meson {
 
 /** As much of JSON as the task contract needs, so that a step needs no library. */
 private[meson] object Json {
+
+  /** Refuses in our own words alone; `require` adds some. */
+  def demand(holds: Boolean, otherwise: => String): Unit =
+    if (!holds) throw new IllegalArgumentException(otherwise)
+
   private val DepthMax = 100
   private val IntegerMin = BigInt(Long.MinValue)
   private val IntegerMax = BigInt(2).pow(64) - 1
@@ -173,7 +180,7 @@ private[meson] object Json {
 
   private def write(value: Any, where: String, depth: Int, out: StringBuilder): Unit = {
     // The event itself and the members of its one field are two levels more.
-    require(depth <= DepthMax + 2, s"$where is nested deeper than $DepthMax levels")
+    demand(depth <= DepthMax + 2, s"$where is nested deeper than $DepthMax levels")
     def many(items: Iterator[Any]): Unit = {
       out += '['
       items.zipWithIndex.foreach { case (item, index) =>
@@ -222,19 +229,19 @@ private[meson] object Json {
     }
 
   private def integer(number: BigInt, where: String): String = {
-    require(number >= IntegerMin && number <= IntegerMax, s"$where does not fit into 64 bits; hand it on as text")
+    demand(number >= IntegerMin && number <= IntegerMax, s"$where does not fit into 64 bits; hand it on as text")
     number.toString
   }
 
   private def finite(number: Double, text: String, where: String): String = {
-    require(!number.isNaN && !number.isInfinite, s"$where is $number, which JSON cannot say; use None")
+    demand(!number.isNaN && !number.isInfinite, s"$where is $number, which JSON cannot say; use None")
     // 40.0 is what a caller of progress(40) sees as 40.
     if (text.endsWith(".0")) text.dropRight(2) else text
   }
 
   private def quote(text: String, where: String, out: StringBuilder): Unit = {
     val encoder = StandardCharsets.UTF_8.newEncoder
-    require(encoder.canEncode(text), s"$where is not valid Unicode")
+    demand(encoder.canEncode(text), s"$where is not valid Unicode")
     out += '"'
     text.foreach {
       case '"' => out ++= "\\\""

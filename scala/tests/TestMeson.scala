@@ -24,7 +24,7 @@ object TestMeson {
       check("parameters", Meson.params, Map.empty)
       check("workspace", Meson.workspace, sys.props("user.dir"))
     case List("write", letter) =>
-      threads(4)(who => (1 to 50).foreach(number => Meson.data("who" -> who, "padding" -> letter * (number * 97 * who))))
+      threads(4)(who => (1 to 50).foreach(number => Meson.data("who" -> who, "padding" -> letter * (number * 79 * who))))
     case List("outputs") =>
       // {"a":"…"} has 8 bytes beside the text.
       Meson.output("a", "y" * (64 * 1024 - 8))
@@ -49,7 +49,7 @@ object TestMeson {
   private def values(): Unit = {
     val cases = List[(Any, String)](
       None -> "null",
-      Some(List(1, 2L, 3.5f, 0.1f, 'c')) -> "[1,2,3.5,0.1,\"c\"]",
+      Some(List[Any](1, 2L, 3.5f, 0.1f, 'c')) -> "[1,2,3.5,0.1,\"c\"]",
       Array(1, 2) -> "[1,2]",
       Vector() -> "[]",
       Map("a" -> Set(true)) -> "{\"a\":[true]}",
@@ -89,7 +89,7 @@ object TestMeson {
     val lines = new String(Files.readAllBytes(events), UTF_8).linesIterator.toList
     check("lines of all writers", lines.size, 3 * 4 * 50)
     val whole = for (letter <- List("a", "b", "c"); who <- 1 to 4; number <- 1 to 50)
-      yield Json.write(Map("data" -> Map("who" -> who, "padding" -> letter * (number * 97 * who))), "line")
+      yield Json.write(Map("data" -> Map("who" -> who, "padding" -> letter * (number * 79 * who))), "line")
     check("lines that are whole", lines.sorted == whole.sorted, true)
 
     val outputs = started(command :+ "outputs", Some(events))
