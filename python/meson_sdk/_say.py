@@ -91,7 +91,8 @@ def _named(name: Any, what: str) -> str:
         raise TypeError(f"the name of {what} is {name!r}, not text")
     if not name:
         raise ValueError(f"the name of {what} is empty")
-    return plain(name, f"the name of {what}")
+    plain(name, f"the name of {what}")
+    return name
 
 
 def _bounded(text: Any) -> str:
