@@ -30,7 +30,7 @@ demo: setup build example-env ## Run the example pipeline on a scheduler and exe
 	@$(STAGE) "demo" scripts/demo "$(TARGET)/release" "$(DEMO)" "$(DATA)"
 
 ##@ Check it
-.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients test-rust test-sim test-python deny
+.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients test-rust test-sim test-python test-sdks deny
 
 test: test-setup example-env mesos-clients fmt-check clippy test-build doc test-rust test-sim test-python ## Check everything, as CI does
 	@printf '\nEverything passed.\n'
@@ -74,6 +74,12 @@ test-sim: ## The simulation: SIM_SEEDS=… SIM_FIRST=… runs others, and more o
 
 test-python:
 	@$(STAGE) "tests of the examples" "$(DATA)/venv/bin/python" -m unittest discover -s examples/recommendations/tests -v
+
+# Where a Scala compiler is: the jars of an installed pyspark; several folders, parted by colons, for several versions.
+SCALA_JARS ?= $(firstword $(wildcard $(DATA)/engines/spark/lib/python3*/site-packages/pyspark/jars))
+
+test-sdks: ## What a step's own Python, R and Scala code says: needs Rscript, java and SCALA_JARS=…
+	@SCALA_JARS="$(SCALA_JARS)" $(STAGE) "libraries for steps" scripts/test-sdks
 
 deny: ## Licences and sources of all dependencies; needs `cargo install --locked cargo-deny`
 	@$(STAGE) "licences and sources" $(CARGO) deny --locked check bans licenses sources
