@@ -30,9 +30,9 @@ demo: setup build example-env ## Run the example pipeline on a scheduler and exe
 	@$(STAGE) "demo" scripts/demo "$(TARGET)/release" "$(DEMO)" "$(DATA)"
 
 ##@ Check it
-.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients test-rust test-sim test-python test-sdks deny
+.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients engines test-rust test-sim test-python test-sdks deny
 
-test: test-setup example-env mesos-clients fmt-check clippy test-build doc test-rust test-sim test-python ## Check everything, as CI does
+test: test-setup example-env mesos-clients engines fmt-check clippy test-build doc test-rust test-sim test-python test-sdks ## Check everything, as CI does
 	@printf '\nEverything passed.\n'
 
 check: fmt-check clippy doc tidy ## Format, lints, documentation and style; never edits a file
@@ -64,8 +64,12 @@ example-env:
 mesos-clients:
 	@$(STAGE) "foreign Mesos clients" scripts/setup-mesos-clients "$(DATA)/mesos-clients"
 
+engines:
+	@$(STAGE) "engines" scripts/setup-engines "$(DATA)/engines"
+
 test-rust:
 	@MESON_BIN_DIR="$(TARGET)/debug" EXAMPLE_DATA="$(DATA)" MESOS_CLIENTS="$(DATA)/mesos-clients" PATH="$(TARGET)/tools:$$PATH" \
+		MESON_ENGINES="$(DATA)/engines" \
 		$(STAGE) "tests" $(CARGO) test --workspace --exclude meson-sim --locked --no-fail-fast
 
 # By itself: tested together with the rest, the seams that it turns on would be in the programs that the rest tests.

@@ -11,7 +11,7 @@ use meson_executor::config::{self, Config};
 use meson_executor::identity::Identity;
 use meson_executor::session::Session;
 use meson_executor::task::handle::SUPERVISE;
-use meson_executor::{drive, task, telemetry, venv};
+use meson_executor::{drive, task, telemetry, ways};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
@@ -23,15 +23,11 @@ fn main() -> ExitCode {
         let Some(dir) = arguments.next() else { return ExitCode::FAILURE };
         return task::supervise::run(Path::new(&dir)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    if let [what, job] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
-        && (what == drive::DRIVE || what == drive::CLEAN_UP)
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((what, rest)) = arguments.split_first()
+        && let Some(ended) = drive::run(what, rest).or_else(|| ways::run(what, rest))
     {
-        return drive::run(what, Path::new(job));
-    }
-    if let [what, arguments @ ..] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
-        && what == venv::IN_VENV
-    {
-        return venv::run(arguments);
+        return ended;
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

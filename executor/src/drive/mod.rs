@@ -173,8 +173,15 @@ pub fn program(launch: &Launch, place: &Place<'_>, config: &impl Serialize) -> R
     Ok(Program { argv, cleanup, files: vec![(path, text)], ..Program::default() })
 }
 
-/// Runs a driver or its clean-up to the end of this process.
-pub fn run(what: &str, job: &Path) -> ExitCode {
+/// Runs a driver or its clean-up to the end of this process; none when the subcommand is neither.
+pub fn run(what: &str, arguments: &[String]) -> Option<ExitCode> {
+    match arguments {
+        [job] if what == DRIVE || what == CLEAN_UP => Some(run_job(what, Path::new(job))),
+        _ => None,
+    }
+}
+
+fn run_job(what: &str, job: &Path) -> ExitCode {
     let Some(job) = spec::read::<Job>(job) else {
         // The clean-up of an attempt that did not come as far as this has nothing to do.
         return if what == CLEAN_UP && !job.exists() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

@@ -4,7 +4,7 @@ use meson_proto::v1::Launch;
 use serde::Deserialize;
 
 use super::{Place, Plan, Program, Rejected, Runner, read};
-use crate::venv;
+use crate::ways;
 
 /// The runner.
 pub struct Python;
@@ -56,8 +56,10 @@ impl Runner for Python {
                 return Err(Rejected("a requirement is one line".to_owned()));
             }
             let path = place.dir.root().join("requirements.txt");
-            files.push((path.clone(), config.requirements.join("\n")));
-            argv.splice(0..0, venv::command(&place.config.data_dir, &interpreter, &path));
+            let kept = place.config.data_dir.join("venvs");
+            let file = path.to_string_lossy();
+            argv.splice(0..0, ways::command(ways::IN_VENV, &kept, &[&interpreter, &file]));
+            files.push((path, config.requirements.join("\n")));
         }
         let env = vec![
             ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),

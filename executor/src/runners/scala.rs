@@ -1,18 +1,20 @@
-//! `scala`: a script or code given in place for the Scala runner, or a main class of a jar.
-
-use std::path::Path;
+//! `scala`: a script or code given in place, run by the compiler's runner, or a main class of a jar.
 
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
 use super::{Place, Plan, Program, Rejected, Runner, is_program, read};
 use crate::config;
+use crate::ways;
 
 /// The runner.
 pub struct Scala;
 
 /// Share of the step's memory that is the heap's; the rest is for the virtual machine itself.
 const HEAP_PERCENT: u64 = 70;
+
+/// The class that compiles a script and runs it, with all that Java has on its class path, without a server beside it.
+const RUNNER: [&str; 3] = ["scala.tools.nsc.MainGenericRunner", "-usejavacp", "-nc"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,29 +40,29 @@ impl Runner for Scala {
     }
 
     fn is_available(&self, config: &config::Config) -> bool {
-        config.scala.first().is_some_and(|program| is_program(program))
+        !config.scala_classpath.is_empty() && is_program(&config.java)
     }
 
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
         let config: Config = read(launch)?;
         let mut options = heap(launch);
         options.extend(config.java_options);
-        let (mut argv, mut files, mut env) = (Vec::new(), Vec::new(), Vec::new());
+        let settings = place.config;
+        let (mut argv, mut files) = (Vec::new(), Vec::new());
         match (config.script, config.code, config.jar, config.main_class) {
             (None, None, Some(jar), Some(main)) => {
                 let classpath: Vec<String> = std::iter::once(jar).chain(config.classpath).collect();
-                argv.push(place.config.java.clone());
+                argv.push(settings.java.clone());
                 argv.extend(options);
                 argv.extend(["-cp".to_owned(), classpath.join(":"), main]);
             }
             (script, code, None, None) if script.is_some() != code.is_some() => {
-                argv.clone_from(&place.config.scala);
-                if is_java(&argv) {
-                    argv.splice(1..1, options);
-                } else {
-                    // Where Scala's own launcher looks.
-                    env.push(("JAVA_OPTS".to_owned(), options.join(" ")));
-                }
+                let kept = settings.data_dir.join("scala");
+                let helper = settings.helper("Meson.scala");
+                let with = [helper.as_str(), settings.java.as_str(), settings.scala_classpath.as_str()];
+                argv = ways::command(ways::WITH_SCALA_HELPER, &kept, &with);
+                argv.extend(options);
+                argv.extend(RUNNER.map(str::to_owned));
                 if !config.classpath.is_empty() {
                     argv.extend(["-classpath".to_owned(), config.classpath.join(":")]);
                 }
@@ -77,7 +79,7 @@ impl Runner for Scala {
             }
         }
         argv.extend(config.args);
-        Ok(Plan::Process(Program { argv, files, env, ..Program::default() }))
+        Ok(Plan::Process(Program { argv, files, ..Program::default() }))
     }
 }
 
@@ -87,18 +89,17 @@ fn heap(launch: &Launch) -> Vec<String> {
     if bytes == 0 { Vec::new() } else { vec![format!("-Xmx{}k", bytes / 100 * HEAP_PERCENT / 1_024)] }
 }
 
-fn is_java(command: &[String]) -> bool {
-    command.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "java"))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::RUNNER;
     use crate::runners::testing::{argv, plan};
 
     #[test]
     fn script_code_or_jar() {
-        assert_eq!(argv("scala", r#"{"script": "t.scala", "args": ["1"]}"#), ["scala", "t.scala", "1"]);
-        assert_eq!(argv("scala", r#"{"code": "1"}"#), ["scala", "/attempt/work/step.scala"]);
+        let script = argv("scala", r#"{"script": "t.scala", "args": ["1"]}"#);
+        assert_eq!(script[1], "with-scala-helper");
+        assert_eq!(script[6..], [&RUNNER[..], &["t.scala", "1"]].concat());
+        assert_eq!(argv("scala", r#"{"code": "1"}"#).last().unwrap(), "/attempt/work/step.scala");
         let jar = r#"{"jar": "a.jar", "main_class": "M", "classpath": ["b.jar"], "java_options": ["-ea"]}"#;
         assert_eq!(argv("scala", jar), ["java", "-ea", "-cp", "a.jar:b.jar", "M"]);
         for bad in [

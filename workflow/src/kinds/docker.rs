@@ -3,11 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::{ConfigCheck, Kind, describe, is_whole_template};
+use crate::units::Bytes;
 
 pub(super) static KIND: Kind = Kind {
     name: "docker",
     summary: "Runs a container of `image`, with `command` as its program and arguments.",
     fields: &["image", "command", "entrypoint", "mounts", "user", "workdir", "network", "pull"],
+    least_mem: Bytes(0),
     check,
 };
 

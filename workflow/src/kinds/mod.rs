@@ -15,6 +15,7 @@ use crate::ids::did_you_mean;
 use crate::problem::{Problem, Problems};
 use crate::reader::quoted;
 use crate::tree::{Segment, path_text, shorten};
+use crate::units::Bytes;
 
 /// All kinds, in alphabetical order.
 pub const KINDS: [&Kind; 6] =
@@ -29,6 +30,8 @@ pub struct Kind {
     pub summary: &'static str,
     /// The names its config may hold.
     pub fields: &'static [&'static str],
+    /// Memory without which no such step can run.
+    pub least_mem: Bytes,
     /// Checks a config whose names are all known.
     check: fn(&mut ConfigCheck<'_>),
 }

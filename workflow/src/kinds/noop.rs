@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::{ConfigCheck, Kind, describe, is_whole_template};
-use crate::units::Millis;
+use crate::units::{Bytes, Millis};
 
 pub(super) static KIND: Kind = Kind {
     name: "noop",
     summary: "Does nothing, after `duration`, then gives `outputs` or fails with the message in `fail`.",
     fields: &["duration", "outputs", "fail"],
+    least_mem: Bytes(0),
     check,
 };
 

@@ -1,11 +1,13 @@
 //! `python`: a script, a module or a few lines of code for a Python interpreter.
 
 use super::{ConfigCheck, Kind};
+use crate::units::Bytes;
 
 pub(super) static KIND: Kind = Kind {
     name: "python",
     summary: "Runs a `script`, a `module` or inline `code` with a Python interpreter.",
     fields: &["script", "code", "module", "args", "interpreter", "requirements"],
+    least_mem: Bytes(0),
     check,
 };
 

@@ -1,11 +1,13 @@
 //! `r`: a script or a few lines of code for Rscript.
 
 use super::{ConfigCheck, Kind};
+use crate::units::Bytes;
 
 pub(super) static KIND: Kind = Kind {
     name: "r",
     summary: "Runs a `script` or inline `code` with Rscript.",
     fields: &["script", "code", "args", "interpreter"],
+    least_mem: Bytes(0),
     check,
 };
 

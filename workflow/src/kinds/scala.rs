@@ -1,11 +1,13 @@
 //! `scala`: a script, a few lines of code, or a main class of a jar.
 
 use super::{ConfigCheck, Kind};
+use crate::units::Bytes;
 
 pub(super) static KIND: Kind = Kind {
     name: "scala",
     summary: "Runs a `script` or inline `code` with the Scala runner, or the `main_class` of a `jar`.",
     fields: &["script", "code", "jar", "main_class", "classpath", "args", "java_options"],
+    least_mem: Bytes(256 << 20),
     check,
 };
 

@@ -3,11 +3,13 @@
 use serde_json::Value;
 
 use super::{ConfigCheck, Kind};
+use crate::units::Bytes;
 
 pub(super) static KIND: Kind = Kind {
     name: "shell",
     summary: "Runs `command` with /bin/sh -c, or the program and arguments in `argv`.",
     fields: &["command", "argv"],
+    least_mem: Bytes(0),
     check,
 };
 

@@ -62,6 +62,14 @@ impl Check<'_> {
             let message = format!("there is no kind `{}`", shorten(&step.kind));
             return self.at("kind", |check| check.report(message, remedy));
         };
+        if step.resources.mem < kind.least_mem {
+            let (mem, least) = (step.resources.mem, kind.least_mem);
+            let message =
+                format!("{mem} of memory are too little: a {} step needs at least {least}", kind.name);
+            self.at("resources", |check| {
+                check.at("mem", |check| check.report(message, format!("write `mem: {least}` or more")));
+            });
+        }
         for problem in kind.check_config(&step.config) {
             // A config that is missing altogether is mended at the kind.
             let base = if step.config.is_empty() { "kind" } else { "config" };
