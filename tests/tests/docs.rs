@@ -23,14 +23,16 @@ fn links_lead_somewhere() -> anyhow::Result<()> {
 }
 
 #[test]
-fn workflows_in_the_readme_are_valid() -> anyhow::Result<()> {
-    let readme = std::fs::read_to_string(root().join("README.md"))?;
-    let workflows = blocks(&readme, "yaml");
-    anyhow::ensure!(!workflows.is_empty(), "README.md shows no workflow");
-    for text in workflows {
-        let definition = Definition::from_yaml(&text).with_context(|| format!("in README.md:\n{text}"))?;
-        let problems = meson_workflow::validate(&definition).to_string();
-        anyhow::ensure!(problems.is_empty(), "{problems}, in README.md:\n{text}");
+fn workflows_in_the_documents_are_valid() -> anyhow::Result<()> {
+    for name in ["README.md", "docs/kinds.md"] {
+        let document = std::fs::read_to_string(root().join(name))?;
+        let workflows = blocks(&document, "yaml");
+        anyhow::ensure!(!workflows.is_empty(), "{name} shows no workflow");
+        for text in workflows {
+            let definition = Definition::from_yaml(&text).with_context(|| format!("in {name}:\n{text}"))?;
+            let problems = meson_workflow::validate(&definition).to_string();
+            anyhow::ensure!(problems.is_empty(), "{problems}, in {name}:\n{text}");
+        }
     }
     Ok(())
 }
