@@ -13,7 +13,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use meson_proto::v1::Launch;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::config::Config;
@@ -123,6 +124,23 @@ fn read<T: DeserializeOwned>(launch: &Launch) -> Result<T, Rejected> {
     let text = if launch.config_json.is_empty() { "{}" } else { &launch.config_json };
     serde_json::from_str(text)
         .map_err(|error| Rejected(format!("configuration of the {} step: {error}", launch.kind)))
+}
+
+/// A list of texts. A template that is a whole item gives a number or a truth value as such; as an argument it is text.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    some_texts(deserializer).map(Option::unwrap_or_default)
+}
+
+/// The same, if there is one.
+fn some_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let text = |item| match item {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(truth) => Ok(truth.to_string()),
+        other => Err(D::Error::custom(format!("`{other}` is no text"))),
+    };
+    let items = Option::<Vec<Value>>::deserialize(deserializer)?;
+    items.map(|items| items.into_iter().map(text).collect()).transpose()
 }
 
 #[cfg(test)]

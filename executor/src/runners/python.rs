@@ -3,7 +3,7 @@
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
-use super::{Place, Plan, Program, Rejected, Runner, read};
+use super::{Place, Plan, Program, Rejected, Runner, read, texts};
 use crate::ways;
 
 /// The runner.
@@ -18,11 +18,11 @@ struct Config {
     code: Option<String>,
     /// A module, as after `python -m`.
     module: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     args: Vec<String>,
     interpreter: Option<String>,
     /// Packages, each as a line of a requirements file.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     requirements: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
-use super::{Place, Plan, Program, Rejected, Runner, is_program, read};
+use super::{Place, Plan, Program, Rejected, Runner, is_program, read, texts};
 use crate::config;
 
 /// The runner.
@@ -16,7 +16,7 @@ struct Config {
     script: Option<String>,
     /// The program itself.
     code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     args: Vec<String>,
     interpreter: Option<String>,
 }

@@ -3,7 +3,7 @@
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
-use super::{Place, Plan, Program, Rejected, Runner, is_program, read};
+use super::{Place, Plan, Program, Rejected, Runner, is_program, read, texts};
 use crate::config;
 use crate::ways;
 
@@ -26,11 +26,11 @@ struct Config {
     /// Path of a jar, with the name of a class in it.
     jar: Option<String>,
     main_class: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     classpath: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     args: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     java_options: Vec<String>,
 }
 

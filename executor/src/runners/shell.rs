@@ -3,7 +3,7 @@
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
-use super::{Place, Plan, Program, Rejected, Runner, read};
+use super::{Place, Plan, Program, Rejected, Runner, read, some_texts};
 
 /// The runner.
 pub struct Shell;
@@ -12,6 +12,7 @@ pub struct Shell;
 #[serde(deny_unknown_fields)]
 struct Config {
     command: Option<String>,
+    #[serde(default, deserialize_with = "some_texts")]
     argv: Option<Vec<String>>,
 }
 
@@ -42,7 +43,15 @@ mod tests {
             ["/bin/sh", "-c", "echo a && echo b"]
         );
         assert_eq!(argv("shell", r#"{"argv": ["ls", "-l"]}"#), ["ls", "-l"]);
-        for bad in ["{}", r#"{"argv": []}"#, r#"{"command": "a", "argv": ["b"]}"#, r#"{"cmd": "a"}"#, "[]"] {
+        assert_eq!(argv("shell", r#"{"argv": ["seq", 1.5, true]}"#), ["seq", "1.5", "true"]);
+        for bad in [
+            "{}",
+            r#"{"argv": []}"#,
+            r#"{"command": "a", "argv": ["b"]}"#,
+            r#"{"cmd": "a"}"#,
+            r#"{"argv": [["a"]]}"#,
+            "[]",
+        ] {
             assert!(plan("shell", bad).is_err(), "{bad}");
         }
     }

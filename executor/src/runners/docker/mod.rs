@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use meson_proto::v1::Launch;
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Plan, Rejected, Runner, read};
+use super::{Place, Plan, Rejected, Runner, read, some_texts};
 use crate::config;
 use crate::drive::{self, Job, Stop, Verdict, Voice};
 use crate::task::dirs::AttemptDir;
@@ -26,7 +26,9 @@ pub struct Docker;
 struct Config {
     image: String,
     /// Program and arguments; default: what the image says.
+    #[serde(default, deserialize_with = "some_texts")]
     command: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "some_texts")]
     entrypoint: Option<Vec<String>>,
     #[serde(default)]
     mounts: Vec<Bind>,
