@@ -42,7 +42,7 @@ pub trait Runner: Sync {
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected>;
 
     /// Follows the work that an engine does for the attempt, in a process of its own; gives an exit status. Only for those
-    /// whose plan is a [`drive::program`].
+    /// whose plan is a [`crate::drive::program`].
     fn drive<'a>(&'a self, job: &'a Job, _: &'a Voice, _: Stop) -> BoxFuture<'a, Result<i32, Verdict>> {
         let verdict = Verdict::rejected("not_driven", format!("steps of kind `{}` have no driver", job.kind));
         std::future::ready(Err(verdict)).boxed()
