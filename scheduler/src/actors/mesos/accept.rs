@@ -27,6 +27,7 @@ impl MesosActor {
         let executor = with_resources(self.mesos.settings(), executor, &offers, &mut left, &role);
         let agent = offers.agent_id();
         let (mut infos, mut ids) = (Vec::<TaskInfo>::new(), Vec::new());
+        let steps: Vec<_> = ready.iter().map(|task| task.step).collect();
         for task in ready {
             let (attempt_id, fence) = (task.launch.attempt_id.clone(), task.launch.fence);
             let taken = executor.as_ref().and_then(|executor| {
@@ -43,16 +44,15 @@ impl MesosActor {
             ids.push((attempt_id, fence));
         }
         let tasks = infos.len();
-        let names = ids.iter().map(|(attempt_id, _)| attempt_id.clone()).collect::<Vec<_>>();
         let (Some(call), Some(scheduler)) = (calls(&offers, infos), self.scheduler()) else {
-            return self.mesos.answered(names);
+            return self.mesos.answered(&steps);
         };
         debug!(%agent, tasks, "accepting offers");
         self.mesos.note(|status| status.launched += tasks as u64);
         let (proposer, mesos, me) = (self.shared.proposer.clone(), self.mesos.clone(), ctx.address());
         actix::spawn(async move {
             let answer = scheduler.call(call).await;
-            mesos.answered(names);
+            mesos.answered(&steps);
             let Err(error) = answer else { return };
             if !is_refusal(&error) {
                 info!(%error, "nobody knows whether offers were accepted: asking Mesos");

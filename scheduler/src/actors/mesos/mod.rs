@@ -142,11 +142,10 @@ impl MesosActor {
 
     /// Asks for the state of all tasks that we take for alive, and then for those that Mesos takes for alive.
     fn reconcile(&mut self) {
-        let term = *self.shared.leading.borrow();
         let tasks: Vec<_> = self
             .live()
             .into_iter()
-            .filter(|(_, _, id, attempt)| Some(attempt.term) != term || self.mesos.is_answered(id))
+            .filter(|(run, node, ..)| !self.mesos.is_under_way((*run, *node)))
             .map(|(_, _, id, attempt)| (TaskId::from(id), Some(AgentId::from(attempt.agent))))
             .collect();
         let Some(session) = &mut self.session else { return };

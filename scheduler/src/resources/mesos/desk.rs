@@ -63,13 +63,18 @@ pub struct Accepting {
     /// Whose they are.
     pub lot: Lot,
     /// Steps that were placed on it and are not ready.
-    expected: BTreeSet<(RunNo, NodeNo)>,
+    expected: BTreeSet<StepOf>,
     since: Instant,
 }
+
+/// A step of a run.
+pub type StepOf = (RunNo, NodeNo);
 
 /// An attempt that is ready to go.
 #[derive(Debug, Clone)]
 pub struct Task {
+    /// Of which step.
+    pub step: StepOf,
     /// What its executor is told.
     pub launch: v1::Launch,
     /// What it takes.
@@ -114,14 +119,20 @@ struct Desk {
     book: Book,
     /// More than one of the same agent when it offers again before the steps placed on it are ready.
     accepting: Vec<Accepting>,
-    /// Attempts that went out in this term.
-    sent: HashSet<String>,
-    /// Those of them that Mesos can be asked about: it has answered, or never will.
-    answered: HashSet<String>,
+    /// Steps that were placed since the desk was set up, until Mesos has answered to their launch or never will. An attempt
+    /// that is not among them may be with Mesos already: it is not for us to launch it, nor to say that it never was.
+    under_way: HashMap<StepOf, Stage>,
     /// Roles that somebody waits in.
     wanted: BTreeSet<String>,
     orders: Option<mpsc::UnboundedSender<Order>>,
     status: Status,
+}
+
+/// How far the launch of a placed step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Placed,
+    Ready,
 }
 
 impl Mesos {
@@ -160,18 +171,22 @@ impl Mesos {
         desk.executor = None;
         desk.book.clear(Instant::now());
         let dropped = std::mem::take(&mut desk.accepting);
-        desk.answered
-            .extend(dropped.into_iter().flat_map(|lot| lot.tasks).map(|task| task.launch.attempt_id));
+        for task in dropped.into_iter().flat_map(|lot| lot.tasks) {
+            desk.under_way.remove(&task.step);
+        }
     }
 
-    /// Mesos has answered to the launch of these attempts, or never will.
-    pub fn answered(&self, attempt_ids: impl IntoIterator<Item = String>) {
-        self.lock().answered.extend(attempt_ids);
+    /// Mesos has answered to the launch of these steps, or never will.
+    pub fn answered(&self, steps: &[StepOf]) {
+        let mut desk = self.lock();
+        for step in steps {
+            desk.under_way.remove(step);
+        }
     }
 
-    /// Whether Mesos can be asked about an attempt. One whose launch is under way would be unknown to it, or not.
-    pub fn is_answered(&self, attempt_id: &str) -> bool {
-        self.lock().answered.contains(attempt_id)
+    /// Whether the launch of a step is under way, so that Mesos may know of it or not.
+    pub fn is_under_way(&self, step: StepOf) -> bool {
+        self.lock().under_way.contains_key(&step)
     }
 
     /// The open offers, for the actor.
@@ -281,10 +296,11 @@ impl ResourceManager for Mesos {
         let now = Instant::now();
         let lots: HashMap<String, Lot> = desk.book.lots().into_keys().map(|lot| (lot.id(), lot)).collect();
         let (mut agents, mut places) = (Vec::new(), Vec::new());
-        let mut chosen: HashMap<Lot, BTreeSet<(RunNo, NodeNo)>> = HashMap::new();
+        let mut chosen: HashMap<Lot, BTreeSet<StepOf>> = HashMap::new();
         for launch in launches {
             let Some(lot) = lots.get(&launch.offer) else { continue };
             chosen.entry(lot.clone()).or_default().insert((launch.run, launch.node));
+            desk.under_way.insert((launch.run, launch.node), Stage::Placed);
             let executor = executor.executor_id.value.clone();
             places.push(Place { run: launch.run, node: launch.node, agent: launch.agent, executor }.into());
         }
@@ -299,26 +315,26 @@ impl ResourceManager for Mesos {
     }
 
     fn refused(&self, run: RunNo, node: NodeNo) {
-        self.lock().forget((run, node));
+        let mut desk = self.lock();
+        desk.under_way.remove(&(run, node));
+        desk.forget((run, node));
     }
 
     fn launch(&self, placed: Placed<'_>, launch: v1::Launch) {
-        // One that an earlier leader placed may be on its way: reconciliation tells.
-        if placed.attempt.term != launch.term {
-            return;
-        }
-        let (run, node) = (placed.run, placed.node);
-        let task = Task { launch, holds: placed.attempt.holds };
+        let step = (placed.run, placed.node);
         let mut desk = self.lock();
-        if desk.sent.contains(&task.launch.attempt_id) {
-            return;
+        // One that another leader placed, or this one before it lost its place, may be with Mesos: reconciliation tells.
+        match desk.under_way.get_mut(&step) {
+            Some(stage) if *stage == Stage::Placed => *stage = Stage::Ready,
+            Some(_) | None => return,
         }
-        desk.sent.insert(task.launch.attempt_id.clone());
+        let task = Task { step, launch, holds: placed.attempt.holds };
         let mut lots = desk.accepting.iter_mut();
-        let Some(accepting) = lots.find_map(|lot| lot.expected.remove(&(run, node)).then_some(lot)) else {
+        let Some(accepting) = lots.find_map(|lot| lot.expected.remove(&step).then_some(lot)) else {
             let message = "the offer was gone before the step could be sent there";
             let failure = Failure::new(FailureClass::Platform, "offer_gone", message);
             let (attempt_id, fence) = (task.launch.attempt_id, task.launch.fence);
+            desk.under_way.remove(&step);
             return desk.order(Order::Lost { attempt_id, fence, failure });
         };
         accepting.tasks.push(task);
@@ -327,27 +343,27 @@ impl ResourceManager for Mesos {
 
     /// One that did not go out yet never will.
     fn kill(&self, placed: Placed<'_>, kill: v1::Kill) {
-        let (run, node) = (placed.run, placed.node);
+        let step = (placed.run, placed.node);
         // The session is the quicker way, and Mesos the one that always comes through.
         self.sessions.send(&session_of(placed.attempt), Message::Kill(kill.clone()));
         let mut desk = self.lock();
         let attempt_id = kill.attempt_id.clone();
-        if desk.accepting.iter().any(|accepting| accepting.expected.contains(&(run, node))) {
-            desk.sent.insert(attempt_id.clone());
+        if desk.accepting.iter().any(|accepting| accepting.expected.contains(&step)) {
+            desk.under_way.remove(&step);
             let failure =
                 Failure::new(FailureClass::Platform, "not_launched", "it was to end before it began");
             desk.order(Order::Lost { attempt_id, fence: kill.fence, failure });
-            return desk.forget((run, node));
+            return desk.forget(step);
         }
         let agent = placed.attempt.agent.clone();
         desk.order(Order::Kill { attempt_id, agent, grace_ms: kill.grace_ms });
     }
 
-    fn ended(&self, placed: Placed<'_>, attempt_id: &str) {
+    fn ended(&self, placed: Placed<'_>, _: &str) {
+        let step = (placed.run, placed.node);
         let mut desk = self.lock();
-        desk.sent.remove(attempt_id);
-        desk.answered.remove(attempt_id);
-        desk.forget((placed.run, placed.node));
+        desk.under_way.remove(&step);
+        desk.forget(step);
     }
 }
 
@@ -359,7 +375,7 @@ impl Desk {
         }
     }
 
-    fn forget(&mut self, step: (RunNo, NodeNo)) {
+    fn forget(&mut self, step: StepOf) {
         if self.accepting.iter_mut().any(|accepting| accepting.expected.remove(&step)) {
             self.send_complete();
         }
@@ -389,5 +405,73 @@ fn most(one: Amounts, other: Amounts) -> Amounts {
         mem_bytes: one.mem_bytes.max(other.mem_bytes),
         disk_bytes: one.disk_bytes.max(other.disk_bytes),
         gpus: one.gpus.max(other.gpus),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meson_engine::record::Attempt;
+    use meson_mesos::resources::parse;
+    use meson_mesos::v1::Offer;
+
+    use super::*;
+
+    /// Places a step on the only offer.
+    fn place(mesos: &Mesos, node: NodeNo) {
+        mesos.book(|book| {
+            let resources = parse("cpus:4;mem:4096;disk:4096").unwrap().to_contract();
+            let id = format!("offer-{node}").as_str().into();
+            let offer = Offer { id, agent_id: "a".into(), resources, ..Offer::default() };
+            book.add(vec![offer], "*", Instant::now())
+        });
+        let offer = mesos.offers(&State::default(), 0).remove(0);
+        let launch = placement::Launch { run: 1, node, offer: offer.id, agent: offer.agent };
+        assert!(mesos.place(&State::default(), vec![launch]).len() > 1, "agent and placement");
+    }
+
+    fn launch(mesos: &Mesos, node: NodeNo) {
+        let attempt = Attempt { term: 5, executor: "e".to_owned(), ..Attempt::default() };
+        let launch = v1::Launch { term: 5, attempt_id: format!("1.{node}.1"), ..v1::Launch::default() };
+        mesos.launch(Placed { run: 1, node, attempt: &attempt }, launch);
+    }
+
+    fn lead(mesos: &Mesos) -> mpsc::UnboundedReceiver<Order> {
+        let (orders, queue) = mpsc::unbounded_channel();
+        mesos.begin(orders);
+        mesos.open(ExecutorInfo::default());
+        queue
+    }
+
+    #[tokio::test]
+    async fn an_agent_may_offer_again_before_what_was_placed_on_it_is_ready() {
+        let mesos = Mesos::new(Settings::default(), Sessions::default());
+        let mut orders = lead(&mesos);
+        place(&mesos, 1);
+        place(&mesos, 2);
+        for node in [2, 1] {
+            assert!(mesos.is_under_way((1, node)));
+            launch(&mesos, node);
+            launch(&mesos, node);
+            let order = orders.try_recv().unwrap();
+            assert!(matches!(order, Order::Accept(accepting) if accepting.tasks[0].step == (1, node)));
+            mesos.answered(&[(1, node)]);
+            assert!(!mesos.is_under_way((1, node)));
+        }
+        assert!(orders.try_recv().is_err(), "each went out once");
+    }
+
+    /// Found by chaos on Mesos: a leader that is paused steps down, and may lead again in the same term.
+    #[tokio::test]
+    async fn what_was_launched_before_is_neither_launched_nor_given_up_by_who_leads_again() {
+        let mesos = Mesos::new(Settings::default(), Sessions::default());
+        let mut orders = lead(&mesos);
+        place(&mesos, 1);
+        launch(&mesos, 1);
+        assert!(orders.try_recv().is_ok());
+        mesos.end();
+        let mut orders = lead(&mesos);
+        launch(&mesos, 1);
+        assert!(orders.try_recv().is_err());
+        assert!(!mesos.is_under_way((1, 1)), "so Mesos is asked about it");
     }
 }
