@@ -103,18 +103,21 @@ async fn what_is_cancelled_leaves_no_process() -> anyhow::Result<()> {
         step(
             "python",
             "python",
+            // tidy: allow sleep: it is the step that sleeps, until it is cancelled
             "import os, time, pathlib\npathlib.Path(os.environ['MESON_WORKSPACE'], 'python').touch()\ntime.sleep(300)",
             json!({})
         ),
         step(
             "r",
             "r",
+            // tidy: allow sleep: it is the step that sleeps, until it is cancelled
             "file.create(file.path(Sys.getenv('MESON_WORKSPACE'), 'r')); Sys.sleep(300)",
             json!({})
         ),
         step(
             "scala",
             "scala",
+            // tidy: allow sleep: it is the step that sleeps, until it is cancelled
             "new java.io.File(sys.env(\"MESON_WORKSPACE\"), \"scala\").createNewFile(); Thread.sleep(300000)",
             json!({})
         ),
