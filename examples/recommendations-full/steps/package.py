@@ -2,52 +2,20 @@
 report, and checksums. The container that publishes it needs nothing but this one file."""
 
 import argparse
-import csv
-import hashlib
 import json
-import tarfile
 from pathlib import Path
 
 import meson_sdk as meson
-import numpy as np
 import places
 from biases import HIGHEST, LOWEST
+from packing import Side, checked, recommend, write_package
 from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 from report import markdown
 
-EXAMPLES_EACH = 5
 # A movie rated less often is no fair example: its bias is a guess.
 EXAMPLE_RATINGS_MIN = 30
-
-
-def checked(cohort, wrangled):
-    """The cohort as Hive counted it, which has to be what the steps worked on."""
-    for name, count in cohort.items():
-        if wrangled[name] != count:
-            raise SystemExit(f"Hive counted {count} {name}, wrangle {wrangled[name]}: the table has changed meanwhile")
-    return cohort
-
-
-class Side:
-    """Users or movies with their biases and factors, in the order of their ids."""
-
-    def __init__(self, biases, factors, rank):
-        self.ids = sorted(biases)
-        self.place = {each: place for place, each in enumerate(self.ids)}
-        self.bias = np.array([biases[each] for each in self.ids])
-        self.factors = np.zeros((len(self.ids), rank))
-        for each, values in factors.items():
-            self.factors[self.place[each]] = values
-
-    def write(self, path, name):
-        """As a table: id, bias, factors."""
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            out = csv.writer(file, lineterminator="\n")
-            out.writerow([name, "bias", *(f"factor{number}" for number in range(1, self.factors.shape[1] + 1))])
-            for each, bias, factors in zip(self.ids, self.bias, self.factors):
-                out.writerow([each, float(bias), *factors.tolist()])
 
 
 def read_side(spark, of, factors, rank):
@@ -56,14 +24,6 @@ def read_side(spark, of, factors, rank):
     biases = spark.read.csv(places.uri(places.biases(of)), header=True, inferSchema=True)
     by_id = {row[name]: row["bias"] for row in biases.collect()}
     return Side(by_id, {row["id"]: row["features"] for row in factors.collect()}, rank)
-
-
-def recommend(users, movies, user, seen, popular):
-    """The movies that a user would like best, among the popular ones not yet seen. The mean and the user's own bias are the
-    same for all of them."""
-    score = movies.bias + movies.factors @ users.factors[users.place[user]]
-    best = [movies.ids[place] for place in np.argsort(-score, kind="stable")]
-    return [movie for movie in best if movie in popular and movie not in seen][:EXAMPLES_EACH]
 
 
 def examples(spark, users, movies):
@@ -87,21 +47,11 @@ def examples(spark, users, movies):
     return found
 
 
-def write_package(folder, archive):
-    """Adds checksums to a folder and packs it."""
-    files = sorted(path for path in folder.iterdir())
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-    (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
-    with tarfile.open(archive, "w:gz") as tar:
-        for path in sorted(folder.iterdir()):
-            tar.add(path, path.name)
-
-
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--run", required=True)
     arguments.add_argument("--figures", type=json.loads, required=True, help="outputs of the passes")
-    arguments.add_argument("--cohort", type=json.loads, required=True, help="row of describe_cohort")
+    arguments.add_argument("--cohort", type=json.loads, required=True, help="the row that select_users gives")
     arguments.add_argument("--wrangled", type=json.loads, required=True, help="outputs of wrangle")
     given = arguments.parse_args()
 

@@ -12,6 +12,8 @@ COHORT, MOVIES = "cohort", "movies"
 # The model of all training data, and those of its two halves.
 PARTS = ("full", "half1", "half2")
 PACKAGE = "package.tar.gz"
+# What Spark computes and may need again.
+CHECKPOINTS = "checkpoints"
 # The columns of the sets, for Spark.
 TRAIN = "user INT, movie INT, region STRING, half INT, rating DOUBLE, rest DOUBLE, rest_half DOUBLE"
 VALID = "user INT, movie INT, region STRING, rating DOUBLE, base DOUBLE, base_half1 DOUBLE, base_half2 DOUBLE"
@@ -45,15 +47,11 @@ def uri(place):
 
 def files(folder):
     """The places of the files of a folder that hold data: what begins with a dot or an underline is the writer's own."""
-    names = _list(folder)
-    return [f"{folder}/{name}" for name in sorted(names) if not name.startswith((".", "_"))]
+    return [f"{folder}/{name}" for name in sorted(_names(folder)) if not name.startswith((".", "_"))]
 
 
-def _list(folder):
-    workspace = meson.workspace()
-    if "://" not in workspace:
-        return [path.name for path in Path(workspace, folder).iterdir()]
-    listing = subprocess.run(
-        [os.environ["MESON_FS"], "fs", "list", uri(folder)], stdout=subprocess.PIPE, text=True, check=True
-    )
-    return [line.rstrip("/").rpartition("/")[2] for line in listing.stdout.splitlines()]
+def _names(folder):
+    if "://" not in meson.workspace():
+        return [path.name for path in Path(meson.workspace(), folder).iterdir()]
+    listing = [os.environ["MESON_FS"], "fs", "list", folder]
+    return subprocess.run(listing, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()

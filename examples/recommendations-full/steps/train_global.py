@@ -11,6 +11,9 @@ from pyspark.sql.functions import col
 
 SEED = 11
 BLOCKS = 2
+# Iterations between two writes of what is computed to the run's storage. Each task carries all that it was made of since
+# then: too much of it overflows the stack of the thread that unpacks it.
+CHECKPOINT_EVERY = 4
 
 
 def parts(train):
@@ -30,11 +33,13 @@ def main():
     given = arguments.parse_args()
 
     spark = SparkSession.builder.getOrCreate()
+    spark.sparkContext.setCheckpointDir(places.uri(places.CHECKPOINTS))
     train = spark.read.csv(places.uri(places.ratings("train")), places.TRAIN, header=True).cache()
     for seed, (part, ratings) in enumerate(parts(train), start=SEED):
         meson.message(f"training {part}")
         als = ALS(rank=given.factors, maxIter=given.iterations, regParam=given.regularisation, seed=seed)
         als.setUserCol("user").setItemCol("movie").setRatingCol("rest").setNumBlocks(BLOCKS)
+        als.setCheckpointInterval(CHECKPOINT_EVERY)
         model = als.fit(ratings)
         model.write().overwrite().save(places.uri(places.model(given.number, part)))
     meson.output(ratings=train.count())

@@ -3,11 +3,11 @@ models of the two halves are apart, as the root mean square of the difference of
 and for each region."""
 
 import argparse
-from math import sqrt
 
 import meson_sdk as meson
 import places
 from biases import HIGHEST, LOWEST
+from figures import figures
 from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as sql
@@ -41,13 +41,6 @@ def sums(predictions):
         sql.sum(sql.pow(within_scale(col("base")) - col("rating"), 2)).alias("baseline"),
     )
     return {row["region"]: row.asDict() for row in rows.collect()}
-
-
-def figures(region, squares):
-    """Figures of some regions together, from their sums."""
-    ratings = sum(each["ratings"] for each in squares)
-    roots = {name: sqrt(sum(each[name] for each in squares) / ratings) for name in ("rmse", "disagreement", "baseline")}
-    return {"region": region, "ratings": ratings} | roots
 
 
 def main():

@@ -1,9 +1,10 @@
 """Loads the ratings and runs the SQL steps in one Spark session with Hive's support, in place of a server: for
-run_locally.py. Prints the row of the last statement as JSON.
+run_locally.py. Prints what is known of the cohort as JSON.
 
 Usage: local_sql.py TABLES STEPS WORKSPACE MIN_RATINGS, where TABLES is a folder that export_tables.py has filled."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -16,24 +17,28 @@ def literal(value):
     return f"'{text}'"
 
 
-def bound(path, **parameters):
-    """The statement of a file with its parameters."""
-    text = path.read_text(encoding="utf-8")
-    for name, value in parameters.items():
-        text = text.replace(f":{name}", literal(value))
-    return text
+def statements(path, **parameters):
+    """The statements of a file with their parameters. Enough for these files, which have no `;` or `:` but between them."""
+    text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
+    text = re.sub(r":(\w+)", lambda name: literal(parameters[name[1]]), text)
+    return text.split(";")
+
+
+def run(spark, path, **parameters):
+    """Runs the statements of a file; the row that the last one gives."""
+    for statement in statements(path, **parameters):
+        rows = spark.sql(statement)
+    (row,) = rows.collect()
+    return row.asDict()
 
 
 def main():
     tables, steps, workspace, min_ratings = sys.argv[1:]
-    steps = Path(steps)
+    steps, storage = Path(steps), f"file://{workspace}"
     spark = SparkSession.builder.enableHiveSupport().getOrCreate()
-    for name in ("ratings", "movies"):
-        spark.sql(bound(steps / f"create_{name}.sql", location=f"file://{tables}/{name}"))
-    spark.sql(bound(steps / "select_users.sql", min_ratings=min_ratings, cohort=f"file://{workspace}/cohort"))
-    spark.sql(bound(steps / "select_movies.sql", movies=f"file://{workspace}/movies"))
-    (row,) = spark.sql(bound(steps / "describe_cohort.sql", min_ratings=min_ratings)).collect()
-    print(json.dumps(row.asDict()))
+    run(spark, steps / "create_tables.sql", ratings=f"file://{tables}/ratings", movies=f"file://{tables}/movies")
+    written = {"cohort": f"{storage}/cohort", "movies": f"{storage}/movies"}
+    print(json.dumps(run(spark, steps / "select_users.sql", min_ratings=min_ratings, **written)))
     spark.stop()
 
 
