@@ -14,6 +14,6 @@ ROW FORMAT DELIMITED FIELDS TERMINATED BY '\t'
 STORED AS TEXTFILE
 LOCATION :movies;
 
-SELECT
-    (SELECT count(*) FROM ratings) AS ratings,
-    (SELECT count(*) FROM movies) AS movies
+SELECT rated.ratings, known.movies
+FROM (SELECT count(*) AS ratings FROM ratings) rated
+CROSS JOIN (SELECT count(*) AS movies FROM movies) known

@@ -34,7 +34,7 @@ def run(spark, path, **parameters):
 
 def main():
     tables, steps, workspace, min_ratings = sys.argv[1:]
-    steps, storage = Path(steps), f"file://{workspace}"
+    steps, storage = Path(steps), workspace if "://" in workspace else f"file://{workspace}"
     spark = SparkSession.builder.enableHiveSupport().getOrCreate()
     run(spark, steps / "create_tables.sql", ratings=f"file://{tables}/ratings", movies=f"file://{tables}/movies")
     written = {"cohort": f"{storage}/cohort", "movies": f"{storage}/movies"}

@@ -1,5 +1,5 @@
-"""Runs the steps without Meson: Spark in this machine's processes, R, Scala; a workspace that is a folder; and prints the
-figures of each pass and the report. Needs what scripts/setup-engines and scripts/fetch-movielens make, and R.
+"""Runs the steps without Meson: Spark in this machine's processes, R, Scala; and prints the figures of each pass and the
+report. Needs what scripts/setup-engines and scripts/fetch-movielens make, and R. A workspace that is a URI needs MESON_FS.
 
 It stands in for the workflow and for two servers: Hive's SQL runs in Spark, and no container publishes the package."""
 
@@ -69,10 +69,11 @@ class Engines:
 class Step:
     """Runs scripts as a workflow's steps and keeps what they say."""
 
-    def __init__(self, engines, work):
+    def __init__(self, engines, work, workspace):
         self.engines, self.work, self.count = engines, work, 0
-        self.workspace = work / "workspace"
-        self.workspace.mkdir()
+        self.workspace = workspace or str(work / "workspace")
+        if "://" not in self.workspace:
+            Path(self.workspace).mkdir()
 
     def __call__(self, script, *plain, **arguments):
         """The outputs of a step, and its standard output as `said`."""
@@ -84,7 +85,7 @@ class Step:
         contract = {
             "MESON_RUN_ID": RUN,
             "MESON_EVENTS": str(events),
-            "MESON_WORKSPACE": str(self.workspace),
+            "MESON_WORKSPACE": self.workspace,
             "MESON_R": os.environ.get("MESON_R", str(ROOT / "r/meson.R")),
             "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT / "python")])),
             "PYSPARK_PYTHON": str(self.engines.python),
@@ -146,7 +147,7 @@ def one_pass(step, pool, given, number, regularisation, regions):
 def run(given, work):
     """The whole pipeline; the archive that it packs."""
     engines = Engines(given.engines.resolve(), work)
-    step = Step(engines, work)
+    step = Step(engines, work, given.workspace)
     engines.compile_helper()
     step("steps/export_tables.py", data=given.data.resolve(), to=work / "tables")
     paths = [work / "tables", FOLDER, step.workspace, str(given.min_ratings)]
@@ -163,7 +164,7 @@ def run(given, work):
             regularisation *= 2
     figures = outputs | {"history": history}
     step("steps/package.py", run=RUN, figures=figures, cohort=cohort, wrangled=wrangled)
-    return step.workspace / "package.tar.gz"
+    return step.work / f"{step.count}-package/package.tar.gz"
 
 
 def main():
@@ -171,6 +172,7 @@ def main():
     arguments.add_argument("--data", type=Path, default=ROOT / "data/movielens/movielens.sqlite")
     arguments.add_argument("--engines", type=Path, default=ROOT / "data/engines")
     arguments.add_argument("--work", type=Path, help="made afresh and kept; without it a temporary folder")
+    arguments.add_argument("--workspace", help="URI such as hdfs://…; default: a folder")
     arguments.add_argument("--min-ratings", type=int, default=30)
     arguments.add_argument("--factors", type=int, default=12)
     arguments.add_argument("--iterations", type=int, default=10)
