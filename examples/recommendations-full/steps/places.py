@@ -1,8 +1,6 @@
 """Where the steps of a run keep what they hand to each other, below the run's workspace: a directory, or a URI such as
 hdfs://…, which Spark reads by itself and everything else by `meson.download`."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import meson_sdk as meson
@@ -45,13 +43,6 @@ def uri(place):
     return f"{workspace}/{place}" if "://" in workspace else f"file://{workspace}/{place}"
 
 
-def files(folder):
-    """The places of the files of a folder that hold data: what begins with a dot or an underline is the writer's own."""
-    return [f"{folder}/{name}" for name in sorted(_names(folder)) if not name.startswith((".", "_"))]
-
-
-def _names(folder):
-    if "://" not in meson.workspace():
-        return [path.name for path in Path(meson.workspace(), folder).iterdir()]
-    listing = [os.environ["MESON_FS"], "fs", "list", folder]
-    return subprocess.run(listing, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+def data_files(folder):
+    """The files of a folder of this machine that hold data: what begins with a dot or an underline is the writer's own."""
+    return sorted(path for path in Path(folder).iterdir() if not path.name.startswith((".", "_")))

@@ -98,12 +98,9 @@ def write(path, head, columns):
 
 def main():
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        local = Path(folder, "table")
-        paths = []
-        for number, place in enumerate(places.files(places.COHORT)):
-            paths.append(Path(folder, f"cohort-{number}"))
-            meson.download(place, paths[-1])
-        users, movies, rating = read(paths)
+        cohort, local = Path(folder, "cohort"), Path(folder, "table")
+        meson.download(places.COHORT, cohort)
+        users, movies, rating = read(places.data_files(cohort))
         meson.progress(20, f"{len(rating)} ratings read")
         tables, facts = sets(users, movies, rating)
         for place, (head, columns) in meson.track(tables.items(), span=(30, 100)):
