@@ -123,6 +123,9 @@ pub struct Config {
     /// The newest format of commands and states to use; 0 for the newest that this version understands. Held back, a
     /// trio can go back to the version before.
     pub format_max: u32,
+    /// Web interfaces of the standalone masters of Spark at which applications that have gone astray are looked for,
+    /// separated by commas. Empty: nowhere.
+    pub spark_masters: String,
     /// Mesos as resource manager: a table of its own.
     pub mesos: mesos::Settings,
 }
@@ -151,6 +154,7 @@ impl Default for Config {
             kill_grace_ms: 5_000,
             message_bytes_max: 4 << 20,
             format_max: 0,
+            spark_masters: String::new(),
             mesos: mesos::Settings::default(),
         }
     }
@@ -238,6 +242,11 @@ impl Config {
     /// The newest format of commands and states that this replica is to understand.
     pub fn format(&self) -> u32 {
         if self.format_max == 0 { format::NEWEST } else { self.format_max.min(format::NEWEST) }
+    }
+
+    /// Addresses of the masters in `spark_masters`.
+    pub fn spark_masters(&self) -> impl Iterator<Item = &str> {
+        self.spark_masters.split(',').map(str::trim).filter(|address| !address.is_empty())
     }
 
     /// A leader that no majority has answered for so long acts as leader no more: the others have long elected another.

@@ -8,6 +8,7 @@
 
 pub mod actors;
 pub mod api;
+pub mod astray;
 pub mod clock;
 pub mod config;
 pub mod evaluate;

@@ -5,6 +5,7 @@
 //! (the running system, by [`system`]), `mesos` (the same on a Mesos cluster), and `docker` and `languages` (steps on real engines).
 
 pub mod podman;
+pub mod spark;
 pub mod system;
 
 use std::path::PathBuf;

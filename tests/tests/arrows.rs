@@ -9,20 +9,24 @@ use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("meson-workflow", &[]),
     ("meson-proto", &[]),
     ("meson-mesos", &[]),
     ("meson-mesos-standin", &["meson-mesos"]),
+    ("meson-spark", &[]),
     ("meson-engine", &["meson-workflow"]),
     ("meson-raft", &["meson-proto"]),
-    ("meson-scheduler", &["meson-engine", "meson-raft", "meson-mesos", "meson-proto", "meson-workflow"]),
-    ("meson-executor", &["meson-mesos", "meson-proto"]),
+    (
+        "meson-scheduler",
+        &["meson-engine", "meson-raft", "meson-mesos", "meson-proto", "meson-spark", "meson-workflow"],
+    ),
+    ("meson-executor", &["meson-mesos", "meson-proto", "meson-spark"]),
     ("meson-cli", &["meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
     ("meson-bench", &["meson-chaos-tests", "meson-proto"]),
-    ("meson-tests", &["meson-chaos-tests", "meson-mesos", "meson-proto", "meson-workflow"]),
+    ("meson-tests", &["meson-chaos-tests", "meson-mesos", "meson-proto", "meson-spark", "meson-workflow"]),
 ];
 
 /// Crates that decide and do not act, and what must not be anywhere below them.
@@ -35,7 +39,7 @@ const HOMES: [(&str, &[&str]); 7] = [
     ("sled", &["meson-raft", "meson-executor"]),
     ("actix", &["meson-scheduler"]),
     ("minijinja", &["meson-workflow"]),
-    ("reqwest", &["meson-executor", "meson-mesos"]),
+    ("reqwest", &["meson-executor", "meson-mesos", "meson-spark"]),
     ("clap_complete", &["meson-cli"]),
     ("zookeeper-client", &["meson-mesos"]),
 ];

@@ -216,7 +216,9 @@ impl Child {
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
-            left_behind = cleanup::run(&self.cleanup, &self.environment(Vec::new())).await;
+            let mut environment = self.environment(Vec::new());
+            environment.insert(cleanup::AFTER.to_owned(), cleanup::LOSS.to_owned());
+            left_behind = cleanup::run(&self.cleanup, &environment).await;
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }

@@ -6,6 +6,7 @@ mod python;
 mod r;
 mod scala;
 mod shell;
+mod spark;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::task::dirs::AttemptDir;
 
 /// All runners. A new technology is a file and a line here.
 pub const REGISTRY: &[&dyn Runner] =
-    &[&docker::Docker, &noop::Noop, &python::Python, &r::R, &scala::Scala, &shell::Shell];
+    &[&docker::Docker, &noop::Noop, &python::Python, &r::R, &scala::Scala, &shell::Shell, &spark::Spark];
 
 /// One step technology.
 pub trait Runner: Sync {

@@ -7,6 +7,7 @@ mod python;
 mod r;
 mod scala;
 mod shell;
+mod spark;
 
 use serde_json::{Map, Value};
 
@@ -18,8 +19,8 @@ use crate::tree::{Segment, path_text, shorten};
 use crate::units::Bytes;
 
 /// All kinds, in alphabetical order.
-pub const KINDS: [&Kind; 6] =
-    [&docker::KIND, &noop::KIND, &python::KIND, &r::KIND, &scala::KIND, &shell::KIND];
+pub const KINDS: [&Kind; 7] =
+    [&docker::KIND, &noop::KIND, &python::KIND, &r::KIND, &scala::KIND, &shell::KIND, &spark::KIND];
 
 /// A kind of step.
 #[derive(Debug)]
