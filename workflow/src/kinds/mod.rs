@@ -2,6 +2,7 @@
 //! one line in `KINDS`.
 
 mod docker;
+mod hive;
 mod noop;
 mod python;
 mod r;
@@ -19,8 +20,16 @@ use crate::tree::{Segment, path_text, shorten};
 use crate::units::Bytes;
 
 /// All kinds, in alphabetical order.
-pub const KINDS: [&Kind; 7] =
-    [&docker::KIND, &noop::KIND, &python::KIND, &r::KIND, &scala::KIND, &shell::KIND, &spark::KIND];
+pub const KINDS: [&Kind; 8] = [
+    &docker::KIND,
+    &hive::KIND,
+    &noop::KIND,
+    &python::KIND,
+    &r::KIND,
+    &scala::KIND,
+    &shell::KIND,
+    &spark::KIND,
+];
 
 /// A kind of step.
 #[derive(Debug)]
