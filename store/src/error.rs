@@ -8,7 +8,9 @@ use crate::Uri;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A text that is no URI, or that leads where none may lead.
-    #[error("`{uri}` is no URI of a store: {why}; write file:///path, hdfs://host:port/path or s3://bucket/path")]
+    #[error(
+        "`{uri}` is no URI of a store: {why}; write file:///path, hdfs://host:port/path or s3://bucket/path"
+    )]
     BadUri {
         /// The text, without what may be a secret.
         uri: String,
@@ -38,7 +40,9 @@ pub enum Error {
         bytes_max: u64,
     },
     /// The store does not answer, or not sensibly: it may later.
-    #[error("{uri} cannot be reached now: {why}; try again, and check the store and the network if it stays so")]
+    #[error(
+        "{uri} cannot be reached now: {why}; try again, and check the store and the network if it stays so"
+    )]
     Away {
         /// What was asked for.
         uri: String,
@@ -63,9 +67,10 @@ impl Error {
         match self {
             Error::Away { .. } => true,
             Error::Local { retryable, .. } => *retryable,
-            Error::BadUri { .. } | Error::NotFound { .. } | Error::Refused { .. } | Error::TooLarge { .. } => {
-                false
-            }
+            Error::BadUri { .. }
+            | Error::NotFound { .. }
+            | Error::Refused { .. }
+            | Error::TooLarge { .. } => false,
         }
     }
 

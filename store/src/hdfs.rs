@@ -171,11 +171,12 @@ fn said(uri: &Uri) -> impl FnOnce(HdfsError) -> Error {
         HdfsError::RPCError(class, message) | HdfsError::FatalRPCError(class, message) => {
             exception(&uri, &class, &message)
         }
-        HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism => Error::refused(
-            &uri,
-            format!("{error}; check the Kerberos ticket or token of this process"),
-        ),
-        HdfsError::AlreadyExists(_) => Error::refused(&uri, "it exists already, or is being written; remove it first"),
+        HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism => {
+            Error::refused(&uri, format!("{error}; check the Kerberos ticket or token of this process"))
+        }
+        HdfsError::AlreadyExists(_) => {
+            Error::refused(&uri, "it exists already, or is being written; remove it first")
+        }
         HdfsError::InvalidPath(_)
         | HdfsError::InvalidArgument(_)
         | HdfsError::UrlParseError(_)

@@ -44,7 +44,9 @@ pub async fn list(uri: &Uri) -> Result<Vec<Entry>, Error> {
             return Err(Error::refused(uri, format!("it has more than {ENTRIES_MAX} entries")));
         }
         // One that is gone meanwhile is not there; one without a name in Unicode has no URI.
-        let (Ok(data), Ok(name)) = (found.metadata().await, found.file_name().into_string()) else { continue };
+        let (Ok(data), Ok(name)) = (found.metadata().await, found.file_name().into_string()) else {
+            continue;
+        };
         entries.push(entry(name, &data));
     }
     Ok(entries)

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig, WriteMultipart};
+use object_store::{
+    ClientOptions, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig, WriteMultipart,
+};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
@@ -103,11 +105,8 @@ impl S3 {
         let directories = found.common_prefixes.iter();
         let directories = directories.map(|key| Entry { name: name(key), kind: Kind::Directory, bytes: 0 });
         let files = found.objects.iter();
-        let files = files.map(|object| Entry {
-            name: name(&object.location),
-            kind: Kind::File,
-            bytes: object.size,
-        });
+        let files =
+            files.map(|object| Entry { name: name(&object.location), kind: Kind::File, bytes: object.size });
         Ok(directories.chain(files).collect())
     }
 
@@ -184,9 +183,10 @@ fn said(uri: &Uri, error: &object_store::Error) -> Error {
     use object_store::Error as Said;
     match error {
         Said::NotFound { .. } => Error::not_found(uri),
-        Said::PermissionDenied { .. } | Said::Unauthenticated { .. } => {
-            Error::refused(uri, format!("{error}; check the credentials in the variables AWS_… of this process"))
-        }
+        Said::PermissionDenied { .. } | Said::Unauthenticated { .. } => Error::refused(
+            uri,
+            format!("{error}; check the credentials in the variables AWS_… of this process"),
+        ),
         Said::InvalidPath { .. }
         | Said::NotSupported { .. }
         | Said::NotImplemented { .. }
@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn clients_are_made_of_what_the_environment_says() {
         let uri = Uri::parse("s3://bucket/x").unwrap();
-        let client = open(AmazonS3Builder::new().with_region("eu-central-1"), &uri, &Limits::default()).unwrap();
+        let client =
+            open(AmazonS3Builder::new().with_region("eu-central-1"), &uri, &Limits::default()).unwrap();
         assert!(client.to_string().contains("bucket"));
     }
 }

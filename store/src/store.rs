@@ -111,7 +111,9 @@ impl Store {
         }
         let removed = match uri.scheme() {
             Scheme::File => local::remove(uri).await,
-            Scheme::Hdfs => within(self.0.limits.call, uri, async { self.hdfs(uri)?.remove(uri).await }).await,
+            Scheme::Hdfs => {
+                within(self.0.limits.call, uri, async { self.hdfs(uri)?.remove(uri).await }).await
+            }
             Scheme::S3 | Scheme::S3a => self.s3(uri)?.remove(uri).await,
         };
         self.answered(uri, removed)

@@ -127,7 +127,10 @@ async fn put_tree(store: &Store, from: &Path, uri: &Uri) -> Result<(), Error> {
                 Some(below) if kind.is_dir() => open.push((path, below)),
                 Some(below) if kind.is_file() => store.write(&path, &below).await?,
                 _ => {
-                    let why = format!("{} is neither file nor directory, or has no name in Unicode", path.display());
+                    let why = format!(
+                        "{} is neither file nor directory, or has no name in Unicode",
+                        path.display()
+                    );
                     return Err(Error::refused(uri, why));
                 }
             }
@@ -160,7 +163,10 @@ mod tests {
         assert_eq!(store.get(&there, &back, 6).await.unwrap(), 6);
         assert_eq!(std::fs::read_to_string(back.join("a/x y")).unwrap(), "one");
         assert!(back.join("a/empty").is_dir());
-        assert!(matches!(store.put(&source, &there).await, Err(Error::Refused { .. })), "directories do not merge");
+        assert!(
+            matches!(store.put(&source, &there).await, Err(Error::Refused { .. })),
+            "directories do not merge"
+        );
         store.remove(&there).await.unwrap();
         store.remove(&there).await.unwrap();
         assert!(!store.exists(&there).await.unwrap());

@@ -213,7 +213,10 @@ mod tests {
     #[test]
     fn credentials_are_refused_and_not_repeated() {
         let error = Uri::parse("s3://key:secret@bucket/x").unwrap_err().to_string();
-        assert!(error.contains("credentials") && !error.contains("secret") && !error.contains("key"), "{error}");
+        assert!(
+            error.contains("credentials") && !error.contains("secret") && !error.contains("key"),
+            "{error}"
+        );
         // Behind the authority an @ is part of a name.
         assert!(Uri::parse("hdfs://nn/a@b").is_ok());
     }
