@@ -127,7 +127,9 @@ impl Handler<Work> for WorkspacesActor {
         let (shared, workspaces, me) = (self.shared.clone(), self.workspaces.clone(), ctx.address());
         let batch: Vec<String> = self.waiting.iter().take(BATCH_MAX).cloned().collect();
         let look = batch.is_empty() && std::mem::take(&mut self.look);
-        batch.iter().for_each(|run_id| drop(self.waiting.remove(run_id)));
+        for run_id in &batch {
+            self.waiting.remove(run_id);
+        }
         actix::spawn(async move {
             let done = if look {
                 workspaces.left_over(&shared).await.map_or_else(Done::Away, Done::Looked)
