@@ -193,7 +193,14 @@ fn said(uri: &Uri, error: &object_store::Error) -> Error {
         | Said::AlreadyExists { .. }
         | Said::Precondition { .. }
         | Said::UnknownConfigurationKey { .. } => Error::refused(uri, error),
-        _ => Error::away(uri, error),
+        error => {
+            let said = error.to_string();
+            if said.contains("<Code>NoSuchBucket</Code>") {
+                return Error::refused(uri, "there is no such bucket; check its name and region");
+            }
+            // What follows the first line is the service's answer in XML.
+            Error::away(uri, said.lines().next().unwrap_or_default())
+        }
     }
 }
 
@@ -206,6 +213,16 @@ mod tests {
         let uri = Uri::parse("s3://bucket/a b/%2e%2e/x?y#z").unwrap();
         assert_eq!(key(&uri).unwrap().as_ref(), "a b/%2e%2e/x?y#z");
         assert_eq!(key(&Uri::parse("s3://bucket").unwrap()).unwrap().as_ref(), "");
+    }
+
+    #[test]
+    fn a_missing_bucket_stays_missing() {
+        let uri = Uri::parse("s3://bucket/x").unwrap();
+        let generic = |said: &str| object_store::Error::Generic { store: "S3", source: said.to_owned().into() };
+        let missing = said(&uri, &generic("404\n<Error><Code>NoSuchBucket</Code></Error>"));
+        assert!(matches!(missing, Error::Refused { .. }), "{missing}");
+        let away = said(&uri, &generic("timed out\n<x>"));
+        assert!(away.is_retryable() && !away.to_string().contains('\n'), "{away}");
     }
 
     #[test]
