@@ -218,7 +218,8 @@ mod tests {
     #[test]
     fn a_missing_bucket_stays_missing() {
         let uri = Uri::parse("s3://bucket/x").unwrap();
-        let generic = |said: &str| object_store::Error::Generic { store: "S3", source: said.to_owned().into() };
+        let generic =
+            |said: &str| object_store::Error::Generic { store: "S3", source: said.to_owned().into() };
         let missing = said(&uri, &generic("404\n<Error><Code>NoSuchBucket</Code></Error>"));
         assert!(matches!(missing, Error::Refused { .. }), "{missing}");
         let away = said(&uri, &generic("timed out\n<x>"));
