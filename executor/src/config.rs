@@ -80,7 +80,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("data_dir", "Directory of this executor alone: identity, attempts, outbox, cache"),
     (
         "workspaces",
-        "Directory of the runs' workspaces, shared by all executors if there are several; default: in data_dir",
+        "Directory of the runs' workspaces, shared by all executors if there are several; default: in data_dir; unused where the schedulers' own setting names a store",
     ),
     ("hostname", "Name of this machine; default: what the system says"),
     ("cpus", "Processor cores offered; default: all of the machine"),
@@ -194,7 +194,8 @@ impl Default for Config {
             mesos: false,
             idle_shutdown_ms: 0,
             message_fallback_after_ms: 3_000,
-            log_level: "info".to_owned(),
+            // The library for HDFS tells errors of which we tell too.
+            log_level: "info,hdfs_native=error".to_owned(),
         }
     }
 }
@@ -223,7 +224,9 @@ impl Config {
 
     /// The directory of the runs' workspaces.
     pub fn workspaces(&self) -> PathBuf {
-        if self.workspaces.as_os_str().is_empty() {
+        // A URI is the schedulers' setting of this name, from an environment that both share.
+        let is_uri = self.workspaces.to_string_lossy().contains("://");
+        if is_uri || self.workspaces.as_os_str().is_empty() {
             self.data_dir.join("workspaces")
         } else {
             self.workspaces.clone()
@@ -318,6 +321,13 @@ mod tests {
         assert_eq!((config.mem, config.hostname.as_str()), (2 << 30, "h"));
         assert_eq!(config.endpoints, ["http://a:1"]);
         assert_eq!(config.attributes["x"], "1");
+    }
+
+    #[test]
+    fn a_uri_of_workspaces_is_left_to_the_schedulers() {
+        let config = |workspaces: &str| Config { workspaces: workspaces.into(), ..Config::default() };
+        assert_eq!(config("/w").workspaces(), PathBuf::from("/w"));
+        assert_eq!(config("hdfs://nn:1/w").workspaces(), Config::default().workspaces());
     }
 
     #[test]

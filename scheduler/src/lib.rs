@@ -27,3 +27,4 @@ pub mod shared;
 #[doc(hidden)]
 pub mod sim;
 pub mod soft;
+pub mod workspaces;

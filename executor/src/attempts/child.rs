@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep};
 use tracing::{error, info, warn};
 
-use super::{Executor, Order, Progress, contract};
+use super::{Executor, Order, Progress, contract, workspace};
 use crate::clock;
 use crate::drive::Verdict;
 use crate::events::{Refused, Tail};
@@ -140,6 +140,7 @@ impl Child {
                 older.closed().await;
             }
             executor.fetcher.bring_all(&launch.fetch, &dir.work()).await.map_err(|error| error.failure())?;
+            workspace::make(&executor.store, launch).await?;
             executor.lease.held().await;
             write_inputs(executor, launch, dir, &program).map_err(|error| platform("executor_disk", &error))
         };
@@ -161,10 +162,10 @@ impl Child {
     }
 
     fn environment(&self, runner: Vec<(String, String)>) -> BTreeMap<String, String> {
-        let workspace = contract::workspace(&self.launch, &self.executor.config.workspaces());
+        let shared = workspace::of(&self.launch, &self.executor.config.workspaces());
         let own = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        contract::environment(own, runner, &self.launch, &self.dir, &workspace)
+        contract::environment(own, runner, &self.launch, &self.dir, &shared)
     }
 
     fn spec(&self, program: Program, launched_at: u64) -> Spec {
@@ -350,10 +351,10 @@ fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program:
         std::fs::write(path, content)?;
     }
     if launch.workspace.is_empty() {
-        let workspace = contract::workspace(launch, &executor.config.workspaces());
-        std::fs::create_dir_all(&workspace)?;
+        let shared = workspace::of(launch, &executor.config.workspaces());
+        std::fs::create_dir_all(&shared)?;
         // Retention counts from the last use.
-        std::fs::File::open(workspace)?.set_modified(std::time::SystemTime::now())?;
+        std::fs::File::open(shared)?.set_modified(std::time::SystemTime::now())?;
     }
     Ok(())
 }

@@ -105,6 +105,7 @@ async fn serve(
                 Next::Dropped => {
                     warn!("effects were dropped; deriving them from the state");
                     dispatch.all(recover(&shared.published.state()));
+                    dispatch.lost_effects();
                 }
                 Next::Closed => break,
             },

@@ -127,7 +127,9 @@ fn step_labels(job: &Job) -> [String; 2] {
 fn container(job: &Job, config: &Config, own: impl Iterator<Item = (String, String)>) -> ContainerCreateBody {
     let files = job.files();
     // Of the driver's own environment only the task contract: the rest is of this machine.
-    let contract: Vec<_> = own.filter(|(name, _)| name.starts_with("MESON_")).collect();
+    // What MESON_FS names is not in the container either.
+    let of_contract = |name: &str| name.starts_with("MESON_") && name != crate::fs::VARIABLE;
+    let contract: Vec<_> = own.filter(|(name, _)| of_contract(name)).collect();
     let workspace = contract.iter().find(|(name, _)| name == "MESON_WORKSPACE").map(|(_, path)| path.clone());
     let env = job.env.iter().chain(&contract).map(|(name, value)| format!("{name}={value}")).collect();
     let labels: HashMap<String, String> = [
@@ -207,7 +209,12 @@ mod tests {
         let mut job: Job = serde_json::from_str(&program.files[0].1).unwrap();
         (job.mem_bytes, job.cpus_milli) = (64 << 20, 500);
         let told: Told = job.config().unwrap();
-        let own = [("MESON_WORKSPACE", "/w"), ("PATH", "/bin"), ("MESON_EVENTS", "/attempt/events.jsonl")];
+        let own = [
+            ("MESON_WORKSPACE", "/w"),
+            ("MESON_FS", "/proc/1/exe"),
+            ("PATH", "/bin"),
+            ("MESON_EVENTS", "/attempt/events.jsonl"),
+        ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let body = container(&job, &told.config, own);
         assert_eq!(body.env.unwrap(), ["MESON_WORKSPACE=/w", "MESON_EVENTS=/attempt/events.jsonl"]);
