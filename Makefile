@@ -16,7 +16,7 @@ BINARIES := --bin meson-scheduler --bin meson-executor --bin mesonctl
 export RUST_LIB_BACKTRACE ?= 0
 
 ##@ Try it
-.PHONY: setup build demo
+.PHONY: setup build demo demo-full demo-full-setup
 
 setup: ## Install what the demo needs, on a Debian machine
 	@$(STAGE) "setup" scripts/setup demo
@@ -29,10 +29,17 @@ demo: setup build example-env ## Run the example pipeline on a scheduler and exe
 	@rm -rf "$(DEMO)"
 	@$(STAGE) "demo" scripts/demo "$(TARGET)/release" "$(DEMO)" "$(DATA)"
 
-##@ Check it
-.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients engines test-rust test-sim test-python test-sdks deny
+demo-full-setup:
+	@$(STAGE) "setup for the engines" scripts/setup demo-full
 
-test: test-setup example-env mesos-clients engines fmt-check clippy test-build doc test-rust test-sim test-python test-sdks ## Check everything, as CI does
+demo-full: setup build demo-full-setup engines example-data ## The same on real Hive, Spark, R, Scala, Docker and HDFS; wants root
+	@$(STAGE) "build what starts the engines (release)" $(CARGO) build --release --locked -p meson-tests --bin engines
+	@$(STAGE) "full demo" scripts/demo-full "$(TARGET)/release" "$(TARGET)/release/engines" "$(TARGET)/demo-full" "$(DATA)"
+
+##@ Check it
+.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients engines test-rust test-sim test-python test-sdks test-full deny
+
+test: test-setup example-env mesos-clients engines fmt-check clippy test-build doc test-rust test-sim test-python test-sdks test-full ## Check everything, as CI does
 	@printf '\nEverything passed.\n'
 
 check: fmt-check clippy doc tidy ## Format, lints, documentation and style; never edits a file
@@ -57,8 +64,10 @@ test-setup:
 test-build:
 	@$(STAGE) "build the programs (dev)" $(CARGO) build --workspace --bins --locked
 
-example-env:
+example-data:
 	@$(STAGE) "example data" scripts/fetch-movielens "$(DATA)/movielens"
+
+example-env: example-data
 	@$(STAGE) "example environment" scripts/setup-example-env "$(DATA)/venv"
 
 mesos-clients:
@@ -86,6 +95,9 @@ SCALA_JARS ?= $(firstword $(wildcard $(DATA)/engines/spark/lib/python3*/site-pac
 
 test-sdks: ## What a step's own Python, R and Scala code says: needs Rscript, java and SCALA_JARS=…
 	@SCALA_JARS="$(SCALA_JARS)" $(STAGE) "libraries for steps" scripts/test-sdks
+
+test-full: ## The full example on the real engines, with the programs of test-build
+	@$(STAGE) "full example" scripts/demo-full "$(TARGET)/debug" "$(TARGET)/debug/engines" "$(TARGET)/test-full" "$(DATA)"
 
 deny: ## Licences and sources of all dependencies; needs `cargo install --locked cargo-deny`
 	@$(STAGE) "licences and sources" $(CARGO) deny --locked check bans licenses sources

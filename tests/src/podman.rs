@@ -96,6 +96,22 @@ impl Podman {
         self.output(&["import", "--quiet", &archive.to_string_lossy(), IMAGE]).map(drop)
     }
 
+    /// Has a script make an image; it is given the command of this engine.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn build(&self, script: &Path) -> anyhow::Result<()> {
+        let podman = self.podman();
+        let made = Command::new(script)
+            .arg(podman.get_program())
+            .args(podman.get_args())
+            .env("CONTAINERS_CONF", self.settings())
+            .output()
+            .with_context(|| format!("{} cannot be started", script.display()))?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Ok(())
+    }
+
     /// Ids of all containers, running or not.
     ///
     /// # Errors
