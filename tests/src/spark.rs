@@ -106,20 +106,19 @@ impl Standalone {
     fn run(&mut self, class: &str, arguments: &[&str]) -> anyhow::Result<()> {
         let name = class.rsplit_once('.').map_or(class, |(_, name)| name);
         let log = std::fs::File::create(self.dir.path().join(format!("{name}.log")))?;
-        let child = Command::new("java")
-            .args(["-Xmx256m", "-cp"])
-            .arg(home()?.join("jars/*"))
-            .args(MODULES)
+        // The script becomes the program.
+        let child = Command::new(home()?.join("bin/spark-class"))
             .arg(class)
             .args(arguments)
             .current_dir(self.dir.path())
             .env("SPARK_HOME", home()?)
             .env("SPARK_LOCAL_IP", "127.0.0.1")
+            .env("SPARK_DAEMON_MEMORY", "256m")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("java cannot be started")?;
+            .context("spark-class cannot be started")?;
         self.processes.push(child);
         Ok(())
     }
@@ -187,14 +186,6 @@ impl Standalone {
         format!("{}\n{}", log("Master.log"), log("Worker.log"))
     }
 }
-
-/// What Spark 3.5 needs of the inside of Java 17, as its own launcher gives it.
-const MODULES: [&str; 4] = [
-    "-XX:+IgnoreUnrecognizedVMOptions",
-    "--add-opens=java.base/java.nio=ALL-UNNAMED",
-    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
-    "--add-opens=java.base/java.lang=ALL-UNNAMED",
-];
 
 /// How often it is looked whether a process has ended, before it is ended by force: for ten seconds.
 const END_LOOKS: usize = 200;

@@ -107,10 +107,6 @@ async fn until_none(spark: &Standalone) -> anyhow::Result<()> {
         .await
 }
 
-async fn until_exists(path: &Path) -> anyhow::Result<()> {
-    until(&format!("{} is there", path.display()), || async { path.exists().then_some(()) }).await
-}
-
 /// What a run says of its only step, once Spark's own figures are in it.
 async fn figures(client: &Client, run_id: &str) -> anyhow::Result<Value> {
     until("figures of Spark", || async {
