@@ -42,7 +42,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fetch {
-    /// `http(s)://…`, `file:///…` or an absolute path. A template.
+    /// `http(s)://…`, `hdfs://…`, `s3://…`, `file:///…` or an absolute path. A template.
     pub uri: String,
     /// File name or relative path in the attempt's directory; default: the last part of the URI.
     #[serde(default, skip_serializing_if = "Option::is_none")]

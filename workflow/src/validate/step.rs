@@ -10,6 +10,13 @@ use crate::tree::shorten;
 use crate::units::Bytes;
 use crate::{kinds, limits};
 
+/// How the URI of a file to fetch may begin.
+const FETCHED_FROM: [&str; 7] = ["http://", "https://", "hdfs://", "s3://", "s3a://", "file:///", "/"];
+
+/// What to write instead of one that begins otherwise.
+const HOW_TO_FETCH: &str =
+    "write a `http://`, `https://`, `hdfs://`, `s3://` or `file:///` URI, or an absolute path";
+
 impl Check<'_> {
     pub(super) fn step(&mut self, step: &Step, scope: &Scope<'_>) {
         let scope = &scope.enter(Frame::Attempt);
@@ -115,11 +122,10 @@ impl Check<'_> {
     fn fetch(&mut self, fetch: &Fetch, scope: &Scope<'_>) {
         self.at("uri", |check| {
             check.template(&fetch.uri, scope);
-            let known =
-                ["http://", "https://", "file:///", "/"].iter().any(|start| fetch.uri.starts_with(start));
+            let known = FETCHED_FROM.iter().any(|start| fetch.uri.starts_with(start));
             if !known && !is_template(&fetch.uri) {
                 let message = format!("`{}` cannot be fetched", shorten(&fetch.uri));
-                check.report(message, "write a `http://`, `https://` or `file:///` URI, or an absolute path");
+                check.report(message, HOW_TO_FETCH);
             } else if fetch.to.is_none() && fetch.uri.ends_with('/') {
                 check.report("the URI ends without a file name", "say in `to` what the file shall be called");
             }
