@@ -26,7 +26,7 @@ pub struct ThriftServer {
     process: Child,
     port: u16,
     ui_port: u16,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A job of Spark.
@@ -100,7 +100,7 @@ impl ThriftServer {
             .stderr(log)
             .spawn()
             .context("spark-submit cannot be started")?;
-        let server = ThriftServer { process, port, ui_port, _dir: dir };
+        let server = ThriftServer { process, port, ui_port, dir };
         let started =
             until("Spark's Thrift server answers", || async { TcpStream::connect(server.host()).ok() }).await;
         started.with_context(|| server.log())?;
@@ -154,7 +154,7 @@ impl ThriftServer {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self._dir.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }
 

@@ -115,6 +115,9 @@ impl Connection {
     pub fn send(&mut self, message: &[u8], wait: Duration) -> io::Result<()> {
         self.deadline = Instant::now() + wait;
         self.bytes_left = MESSAGE_BYTES_MAX;
+        // Of an answer that made no sense.
+        self.buffer.clear();
+        self.read = 0;
         if message.len() > MESSAGE_BYTES_MAX {
             return Err(io::Error::other(format!("a message of {} bytes is too large", message.len())));
         }
@@ -155,6 +158,7 @@ impl Connection {
     /// Takes in the next frame, or what is there of a stream without frames.
     fn fill(&mut self) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
+        self.read = 0;
         if self.is_framed {
             let mut length = [0; 4];
             self.receive(&mut length)?;
@@ -168,7 +172,7 @@ impl Connection {
             self.allow(received)?;
             buffer.truncate(received);
         }
-        (self.buffer, self.read) = (buffer, 0);
+        self.buffer = buffer;
         Ok(())
     }
 
@@ -209,7 +213,7 @@ fn connect(way: &Way) -> io::Result<TcpStream> {
     Err(refused)
 }
 
-fn encrypted(way: &Way, socket: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>, Error> {
+fn encrypted(way: &Way, mut socket: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>, Error> {
     let bad = |error: &dyn std::fmt::Display| Error::Settings(format!("TLS to {}: {error}", way.server));
     let mut roots = RootCertStore::empty();
     if way.ca_file.is_empty() {
@@ -228,6 +232,87 @@ fn encrypted(way: &Way, socket: TcpStream) -> Result<StreamOwned<ClientConnectio
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(way.host().to_owned()).map_err(|error| bad(&error))?;
-    let client = ClientConnection::new(Arc::new(config), name).map_err(|error| bad(&error))?;
+    let mut client = ClientConnection::new(Arc::new(config), name).map_err(|error| bad(&error))?;
+    socket.set_read_timeout(Some(CONNECT_MAX)).and_then(|()| socket.set_write_timeout(Some(CONNECT_MAX)))?;
+    // Certificates are judged here.
+    client.complete_io(&mut socket).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => bad(&error),
+        _ => Error::Away(format!("TLS to {}: {}", way.server, told(error))),
+    })?;
     Ok(StreamOwned::new(client, socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that shakes hands, answers the first message with these bytes, and hangs up or stays silent.
+    fn connected(answer: &'static [u8], hangs_up: bool) -> (Connection, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let way = Way {
+            server: listener.local_addr().unwrap().to_string(),
+            user: "me".to_owned(),
+            auth: Auth::Plain,
+            tls: false,
+            ca_file: String::new(),
+            password_file: String::new(),
+            call_timeout_ms: 0,
+        };
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut said = [0; 25];
+            stream.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"\x01\0\0\0\x05PLAIN\x02\0\0\0\x0a\0me\0secret");
+            stream.write_all(b"\x05\0\0\0\0").unwrap();
+            stream.read_exact(&mut said[..5]).unwrap();
+            assert_eq!(&said[..5], b"\0\0\0\x01x");
+            stream.write_all(answer).unwrap();
+            if !hangs_up {
+                // Until the client has gone.
+                let _ = stream.read(&mut said);
+            }
+        });
+        (Connection::open(&way, "secret").unwrap(), server)
+    }
+
+    fn answer(connection: &mut Connection, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut answer = vec![0; bytes];
+        connection.read_exact(&mut answer).map(|()| answer)
+    }
+
+    const WAIT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn frames_are_taken_apart() {
+        let (mut connection, server) = connected(b"\0\0\0\x02ab\0\0\0\0\0\0\0\x01c", false);
+        connection.send(b"x", WAIT).unwrap();
+        assert_eq!(answer(&mut connection, 3).unwrap(), b"abc");
+        // Nothing more comes, and that is not waited for longer than was said.
+        assert_eq!(answer(&mut connection, 1).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(connection);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_server_that_goes_away_is_told_again_and_again() {
+        let (mut connection, server) = connected(b"\0\0\0\x01a\0\0\0\x09ab", true);
+        connection.send(b"x", WAIT).unwrap();
+        server.join().unwrap();
+        assert_eq!(answer(&mut connection, 1).unwrap(), b"a");
+        assert!(answer(&mut connection, 1).is_err());
+        let again = connection.send(b"x", WAIT).and_then(|()| answer(&mut connection, 1));
+        assert!(again.is_err());
+    }
+
+    #[test]
+    fn a_message_has_a_largest_size() {
+        let (mut connection, server) = connected(b"\x7f\xff\xff\xff", false);
+        connection.send(b"x", WAIT).unwrap();
+        let refused = answer(&mut connection, 1).unwrap_err();
+        assert!(refused.to_string().contains("more than"), "{refused}");
+        drop(connection);
+        server.join().unwrap();
+    }
 }

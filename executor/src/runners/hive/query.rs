@@ -84,9 +84,15 @@ fn complained(complaint: &Complaint) -> Verdict {
     Verdict::user("query_failed", message)
 }
 
+/// What Spark's server puts before what matters.
+const WRAPPING: &str = "org.apache.hive.service.cli.HiveSQLException: Error running query: ";
+
 /// Without the stack of a server's own code, and not longer than people read.
 fn shortened(message: &str) -> String {
-    let lines: Vec<&str> = message.lines().filter(|line| !line.trim_start().starts_with("at ")).collect();
+    let is_stack =
+        |line: &str| line.starts_with("at ") || line.starts_with("... ") || line == "Driver stacktrace:";
+    let message = message.strip_prefix(WRAPPING).unwrap_or(message);
+    let lines: Vec<&str> = message.lines().filter(|line| !is_stack(line.trim())).collect();
     let mut text = lines.join("\n").trim().to_owned();
     if text.len() > MESSAGE_BYTES_MAX {
         let end = (0..=MESSAGE_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
@@ -255,7 +261,9 @@ mod tests {
     #[test]
     fn a_complaint_is_read_by_people() {
         let complaint = Complaint {
-            message: "no such table\n\tat org.apache.A.b(C.java:1)\n  at d\nCaused by: x".to_owned(),
+            message: format!(
+                "{WRAPPING}no such table\n\tat org.apache.A.b(C.java:1)\n\t... 3 more\nCaused by: x"
+            ),
             sql_state: "42P01".to_owned(),
             code: "10".to_owned(),
         };
