@@ -53,6 +53,7 @@ pub struct Config {
     pub scala_classpath: String,
     pub docker_host: String,
     pub docker_auth_file: String,
+    pub secrets_dir: PathBuf,
     pub mesos: bool,
     pub idle_shutdown_ms: u64,
     pub message_fallback_after_ms: u64,
@@ -98,6 +99,7 @@ pub const HELP: &[(&str, &str)] = &[
         "docker_auth_file",
         "Credentials of image registries, in the form of Docker's config.json; only this user should read it",
     ),
+    ("secrets_dir", "Directory of the secrets that steps name, a file each; without it no step gets any"),
     ("mesos", "A Mesos agent started this: take tasks from it, and tell it of them"),
     ("idle_shutdown_ms", "With Mesos: end after so long without anything to do; 0 for never"),
     (
@@ -139,6 +141,7 @@ impl Default for Config {
             scala_classpath: String::new(),
             docker_host: "unix:///var/run/docker.sock".to_owned(),
             docker_auth_file: String::new(),
+            secrets_dir: PathBuf::new(),
             mesos: false,
             idle_shutdown_ms: 0,
             message_fallback_after_ms: 3_000,
