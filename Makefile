@@ -78,6 +78,8 @@ test-sim: ## The simulation: SIM_SEEDS=… SIM_FIRST=… runs others, and more o
 
 test-python:
 	@$(STAGE) "tests of the examples" "$(DATA)/venv/bin/python" -m unittest discover -s examples/recommendations/tests -v
+	@SCALA_JARS="$(SCALA_JARS)" $(STAGE) "tests of the full example" \
+		"$(DATA)/venv/bin/python" -m unittest discover -s examples/recommendations-full/tests -v
 
 # Where a Scala compiler is: the jars of an installed pyspark; several folders, parted by colons, for several versions.
 SCALA_JARS ?= $(firstword $(wildcard $(DATA)/engines/spark/lib/python3*/site-packages/pyspark/jars))

@@ -91,6 +91,18 @@ meson_workspace <- function() {
   if (path == "") getwd() else path
 }
 
+# Copies a file or directory from a file://, hdfs:// or s3:// URI, or a path within the workspace, to this machine.
+meson_download <- function(uri, path) {
+  place <- .meson$place(uri)
+  if (is.na(place)) .meson$fs("get", uri, path) else .meson$copy(place, path)
+}
+
+# Copies a file or directory of this machine to a file://, hdfs:// or s3:// URI, or a path within the workspace.
+meson_upload <- function(path, uri) {
+  place <- .meson$place(uri)
+  if (is.na(place)) .meson$fs("put", path, uri) else .meson$copy(path, place)
+}
+
 # Who this is; NA outside Meson. The fence only grows from attempt to attempt of a step.
 meson_run_id <- function() Sys.getenv("MESON_RUN_ID", NA)
 meson_workflow <- function() Sys.getenv("MESON_WORKFLOW", NA)
@@ -188,6 +200,48 @@ local(envir = .meson, {
     if (!is.character(name) || length(name) != 1 || is.na(name)) stop(of, what, " is not one text")
     if (name == "") stop(of, what, " is empty")
     name
+  }
+
+  # Where a URI is on this machine; NA when it is elsewhere.
+  place <- function(uri) {
+    if (!is.character(uri) || length(uri) != 1 || is.na(uri)) stop("the URI is not one text")
+    if (uri == "") stop("the URI is empty")
+    if (".." %in% strsplit(uri, "/", fixed = TRUE)[[1]]) stop("`", uri, "`: .. leads out of its place")
+    if (startsWith(uri, "file:///")) return(substring(uri, 8))
+    if (grepl("://", uri, fixed = TRUE)) return(NA)
+    if (startsWith(uri, "/")) {
+      stop("`", uri, "` begins with a slash, so it is not within the workspace; write file://", uri)
+    }
+    base <- meson_workspace()
+    if (grepl("://", base, fixed = TRUE)) NA else file.path(base, uri)
+  }
+
+  fs <- function(...) {
+    program <- Sys.getenv("MESON_FS")
+    if (program == "") stop("MESON_FS is not set: this works in steps of Meson that are no containers")
+    # Bytes as they are, whatever the locale.
+    arguments <- enc2utf8(c("fs", ...))
+    Encoding(arguments) <- "unknown"
+    said <- suppressWarnings(system2(program, shQuote(arguments), stdout = TRUE, stderr = TRUE))
+    if (!is.null(attr(said, "status"))) stop(paste(said, collapse = "\n"))
+    invisible()
+  }
+
+  # Whole or not at all: under another name until all of it is there.
+  copy <- function(from, to) {
+    if (!file.exists(from)) stop(from, " is not there")
+    dir.create(dirname(to), recursive = TRUE, showWarnings = FALSE)
+    part <- tempfile(".meson-", dirname(to), ".part")
+    on.exit(unlink(part, recursive = TRUE))
+    if (dir.exists(from)) {
+      if (file.exists(to)) stop(to, " is there already; remove it first")
+      dir.create(part)
+      made <- file.copy(from, part, recursive = TRUE) && file.rename(file.path(part, basename(from)), to)
+    } else {
+      made <- file.copy(from, part) && file.rename(part, to)
+    }
+    if (!made) stop(from, " could not be copied to ", to)
+    invisible()
   }
 
   # Nothing in a message is worth a failure of the step.

@@ -1,10 +1,12 @@
 package meson
 
+import java.io.IOException
 import java.math.BigInteger
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
 import java.nio.charset.StandardCharsets
-import java.nio.file.{Files, Paths, StandardOpenOption}
+import java.nio.file.{Files, Path, Paths, StandardCopyOption, StandardOpenOption}
+import java.util.UUID
 
 import scala.collection.immutable.ListMap
 import scala.collection.mutable
@@ -105,6 +107,18 @@ object Meson {
   /** The run's temporary storage: a directory or an hdfs:// URI. Outside Meson, the working directory. */
   def workspace: String = variable("MESON_WORKSPACE").getOrElse(Paths.get("").toAbsolutePath.toString)
 
+  /** Copies a file or directory from a file://, hdfs:// or s3:// URI, or a path within the workspace, to this machine. */
+  def download(uri: String, path: String): Unit = place(uri) match {
+    case None => fs("get", uri, path)
+    case Some(local) => copy(local, Paths.get(path))
+  }
+
+  /** Copies a file or directory of this machine to a file://, hdfs:// or s3:// URI, or a path within the workspace. */
+  def upload(path: String, uri: String): Unit = place(uri) match {
+    case None => fs("put", path, uri)
+    case Some(local) => copy(Paths.get(path), local)
+  }
+
   /** The run; none outside Meson, like all facts. */
   def runId: Option[String] = variable("MESON_RUN_ID")
 
@@ -122,6 +136,48 @@ object Meson {
 
   /** A number that only grows from attempt to attempt of a step, for stores that can refuse a late writer. */
   def fence: Option[Long] = variable("MESON_FENCE").map(_.toLong)
+
+  /** Where a URI is on this machine; none when it is elsewhere. */
+  private def place(uri: String): Option[Path] = {
+    demand(uri != null && uri.nonEmpty, "the URI is empty")
+    demand(!uri.split('/').contains(".."), s"`$uri`: .. leads out of its place")
+    if (uri.startsWith("file:///")) Some(Paths.get(uri.stripPrefix("file://")))
+    else if (uri.contains("://")) None
+    else {
+      val why = s"`$uri` begins with a slash, so it is not within the workspace; write file://$uri"
+      demand(!uri.startsWith("/"), why)
+      if (workspace.contains("://")) None else Some(Paths.get(workspace, uri))
+    }
+  }
+
+  private def fs(arguments: String*): Unit = {
+    val program = variable("MESON_FS").getOrElse(
+      throw new IOException("MESON_FS is not set: this works in steps of Meson that are no containers")
+    )
+    val process = new ProcessBuilder((Seq(program, "fs") ++ arguments): _*).redirectErrorStream(true).start()
+    process.getOutputStream.close()
+    val said = scala.io.Source.fromInputStream(process.getInputStream, "UTF-8").mkString.trim
+    if (process.waitFor() != 0) throw new IOException(if (said.isEmpty) arguments.mkString(" ") + " failed" else said)
+  }
+
+  /** Whole or not at all: under another name until all of it is there. */
+  private def copy(from: Path, to: Path): Unit = {
+    val folder = to.toAbsolutePath.getParent
+    Files.createDirectories(folder)
+    val part = folder.resolve(s".meson-${UUID.randomUUID}.part")
+    def each(top: Path, act: Path => Unit, last: Boolean): Unit = {
+      val paths = Files.walk(top)
+      try {
+        val all = paths.toArray.toVector.map { case path: Path => path }
+        (if (last) all.reverse else all).foreach(act)
+      } finally paths.close()
+    }
+    try {
+      each(from, path => { Files.copy(path, part.resolve(from.relativize(path).toString)); () }, last = false)
+      Files.move(part, to, StandardCopyOption.ATOMIC_MOVE)
+      ()
+    } finally if (Files.exists(part)) each(part, Files.delete(_), last = true)
+  }
 
   private def variable(name: String): Option[String] = sys.env.get(name).filter(_.nonEmpty)
 
@@ -154,7 +210,7 @@ object Meson {
         val events = FileChannel.open(Paths.get(path), StandardOpenOption.CREATE, StandardOpenOption.APPEND)
         try events.write(whole)
         finally events.close()
-        if (whole.hasRemaining) throw new java.io.IOException(s"a line could not be written whole to $path")
+        if (whole.hasRemaining) throw new IOException(s"a line could not be written whole to $path")
     }
   }
 }

@@ -54,6 +54,21 @@ pub struct Config {
     pub docker_host: String,
     pub docker_auth_file: String,
     pub secrets_dir: PathBuf,
+    pub spark_home: String,
+    pub spark_master: String,
+    pub spark_master_ui: String,
+    pub spark_gateway: String,
+    pub spark_python: String,
+    pub hive_server: String,
+    pub hive_user: String,
+    pub hive_password_file: String,
+    pub hive_auth: String,
+    pub hive_tls: bool,
+    pub hive_ca_file: String,
+    pub hive_spark_ui: String,
+    pub hive_call_timeout_ms: u64,
+    #[serde(deserialize_with = "units::bytes")]
+    pub hive_file_bytes_max: u64,
     pub mesos: bool,
     pub idle_shutdown_ms: u64,
     pub message_fallback_after_ms: u64,
@@ -66,7 +81,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("data_dir", "Directory of this executor alone: identity, attempts, outbox, cache"),
     (
         "workspaces",
-        "Directory of the runs' workspaces, shared by all executors if there are several; default: in data_dir",
+        "Directory of the runs' workspaces, shared by all executors if there are several; default: in data_dir; unused where the schedulers' own setting names a store",
     ),
     ("hostname", "Name of this machine; default: what the system says"),
     ("cpus", "Processor cores offered; default: all of the machine"),
@@ -100,6 +115,29 @@ pub const HELP: &[(&str, &str)] = &[
         "Credentials of image registries, in the form of Docker's config.json; only this user should read it",
     ),
     ("secrets_dir", "Directory of the secrets that steps name, a file each; without it no step gets any"),
+    ("spark_home", "Where Spark is installed; without it no spark steps are run"),
+    ("spark_master", "Master of spark steps that name none; `local` uses as many cores as the step has"),
+    ("spark_master_ui", "Web interface of that master, if it is a standalone one, e.g. http://master:8080"),
+    ("spark_gateway", "Gateway for drivers in cluster mode: of a standalone master http://master:6066"),
+    ("spark_python", "Interpreter of Python in spark steps that name none; default: what Spark takes"),
+    (
+        "hive_server",
+        "HiveServer2 of hive steps that name none, e.g. host:10000 or hive2://host:10000/database; without it no hive steps are run",
+    ),
+    ("hive_user", "Who hive steps are that name no user"),
+    (
+        "hive_password_file",
+        "File with the password of hive_user at hive_server, given to no other; only this user should read it",
+    ),
+    ("hive_auth", "What hive_server expects: plain for SASL PLAIN, or nosasl"),
+    ("hive_tls", "Whether hive_server is spoken to by TLS: true or false"),
+    ("hive_ca_file", "Authorities of HiveServer2's certificates, PEM; default: those of the system"),
+    (
+        "hive_spark_ui",
+        "Where hive_server is Spark's Thrift server: address of its web interface, e.g. http://host:4040, for the percentage",
+    ),
+    ("hive_call_timeout_ms", "Longest time for one answer of a HiveServer2; compiling a statement is one"),
+    ("hive_file_bytes_max", "Largest file of rows that a hive step writes"),
     ("mesos", "A Mesos agent started this: take tasks from it, and tell it of them"),
     ("idle_shutdown_ms", "With Mesos: end after so long without anything to do; 0 for never"),
     (
@@ -142,10 +180,25 @@ impl Default for Config {
             docker_host: "unix:///var/run/docker.sock".to_owned(),
             docker_auth_file: String::new(),
             secrets_dir: PathBuf::new(),
+            spark_home: String::new(),
+            spark_master: "local".to_owned(),
+            spark_master_ui: String::new(),
+            spark_gateway: String::new(),
+            spark_python: String::new(),
+            hive_server: String::new(),
+            hive_user: "meson".to_owned(),
+            hive_password_file: String::new(),
+            hive_auth: "plain".to_owned(),
+            hive_tls: false,
+            hive_ca_file: String::new(),
+            hive_spark_ui: String::new(),
+            hive_call_timeout_ms: 120_000,
+            hive_file_bytes_max: 10 * GIB,
             mesos: false,
             idle_shutdown_ms: 0,
             message_fallback_after_ms: 3_000,
-            log_level: "info".to_owned(),
+            // The library for HDFS tells errors of which we tell too.
+            log_level: "info,hdfs_native=error".to_owned(),
         }
     }
 }
@@ -174,7 +227,9 @@ impl Config {
 
     /// The directory of the runs' workspaces.
     pub fn workspaces(&self) -> PathBuf {
-        if self.workspaces.as_os_str().is_empty() {
+        // A URI is the schedulers' setting of this name, from an environment that both share.
+        let is_uri = self.workspaces.to_string_lossy().contains("://");
+        if is_uri || self.workspaces.as_os_str().is_empty() {
             self.data_dir.join("workspaces")
         } else {
             self.workspaces.clone()
@@ -269,6 +324,13 @@ mod tests {
         assert_eq!((config.mem, config.hostname.as_str()), (2 << 30, "h"));
         assert_eq!(config.endpoints, ["http://a:1"]);
         assert_eq!(config.attributes["x"], "1");
+    }
+
+    #[test]
+    fn a_uri_of_workspaces_is_left_to_the_schedulers() {
+        let config = |workspaces: &str| Config { workspaces: workspaces.into(), ..Config::default() };
+        assert_eq!(config("/w").workspaces(), PathBuf::from("/w"));
+        assert_eq!(config("hdfs://nn:1/w").workspaces(), Config::default().workspaces());
     }
 
     #[test]

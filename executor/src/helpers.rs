@@ -8,9 +8,10 @@ use std::path::Path;
 use crate::task::dirs::write_whole;
 
 /// All files, with their paths below the directory of helpers.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("python/meson_sdk/__init__.py", include_str!("../../python/meson_sdk/__init__.py")),
     ("python/meson_sdk/_facts.py", include_str!("../../python/meson_sdk/_facts.py")),
+    ("python/meson_sdk/_files.py", include_str!("../../python/meson_sdk/_files.py")),
     ("python/meson_sdk/_json.py", include_str!("../../python/meson_sdk/_json.py")),
     ("python/meson_sdk/_say.py", include_str!("../../python/meson_sdk/_say.py")),
     ("python/meson_sdk/_track.py", include_str!("../../python/meson_sdk/_track.py")),

@@ -1,4 +1,5 @@
-//! `meson-executor`: the executor itself, and (hidden) the supervisor and the driver of one attempt.
+//! `meson-executor`: the executor itself, (hidden) the supervisor and the driver of one attempt, and `fs`, by which steps reach
+//! storage.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use meson_executor::config::{self, Config};
 use meson_executor::identity::Identity;
 use meson_executor::session::Session;
 use meson_executor::task::handle::SUPERVISE;
-use meson_executor::{drive, task, telemetry, ways};
+use meson_executor::{drive, fs, task, telemetry, ways};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some((what, rest)) = arguments.split_first()
-        && let Some(ended) = drive::run(what, rest).or_else(|| ways::run(what, rest))
+        && let Some(ended) =
+            drive::run(what, rest).or_else(|| ways::run(what, rest)).or_else(|| fs::run(what, rest))
     {
         return ended;
     }

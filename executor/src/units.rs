@@ -44,9 +44,9 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     number.trim().parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// `250ms`, `2s`, `1.5s`, `3m`, `1h`.
+/// `250ms`, `2s`, `1.5s`, `3m`, `1h`, `1d`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0)];
     let (number, unit) =
         UNITS.iter().find_map(|(name, unit)| Some((text.trim().strip_suffix(name)?, *unit)))?;
     Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? * unit).ok()

@@ -13,6 +13,7 @@ Meson: the line is then printed on standard error, and nothing else changes.
 """
 
 from ._facts import attempt, attempt_id, fence, params, run_id, step, workflow, workspace
+from ._files import download, upload
 from ._say import artifact, data, message, output, progress
 from ._track import track
 
@@ -21,6 +22,7 @@ __all__ = [
     "attempt",
     "attempt_id",
     "data",
+    "download",
     "fence",
     "message",
     "output",
@@ -29,6 +31,7 @@ __all__ = [
     "run_id",
     "step",
     "track",
+    "upload",
     "workflow",
     "workspace",
 ]

@@ -58,6 +58,42 @@ class Under(unittest.TestCase):
         return [json.loads(line) for line in self.events.read_text("utf-8").splitlines()] if self.events.exists() else []
 
 
+class Files(Under):
+    def setUp(self):
+        super().setUp()
+        self.workspace = self.folder / "w"
+        environment = mock.patch.dict(os.environ, {"MESON_WORKSPACE": str(self.workspace)})
+        environment.start()
+        self.addCleanup(environment.stop)
+        os.environ.pop("MESON_FS", None)
+
+    def test_files_and_directories_go_through_a_workspace_that_is_a_directory(self):
+        source = self.folder / "source"
+        (source / "sub").mkdir(parents=True)
+        (source / "sub/x y").write_text("one")
+        meson.upload(source / "sub/x y", "deep/%2e%2e/it's")
+        meson.download("deep/%2e%2e/it's", self.folder / "back/file")
+        self.assertEqual((self.folder / "back/file").read_text(), "one")
+        meson.upload(source, "all")
+        meson.download("all", self.folder / "all")
+        self.assertEqual((self.folder / "all/sub/x y").read_text(), "one")
+        meson.upload(source / "sub/x y", f"file://{self.folder}/elsewhere")
+        self.assertEqual((self.folder / "elsewhere").read_text(), "one")
+
+    def test_what_fails_leaves_nothing_and_is_named(self):
+        with self.assertRaises(FileNotFoundError):
+            meson.upload(self.folder / "missing", "x")
+        self.assertEqual(list(self.workspace.iterdir()), [])
+        with self.assertRaisesRegex(OSError, "MESON_FS is not set"):
+            meson.download("hdfs://nn/x", "x")
+        program = self.folder / "fs"
+        program.write_text('#!/bin/sh\necho "no: $*" >&2; exit 75\n')
+        program.chmod(0o755)
+        with mock.patch.dict(os.environ, {"MESON_FS": str(program), "MESON_WORKSPACE": "hdfs://nn/w"}):
+            with self.assertRaisesRegex(OSError, "no: fs get a b c"):
+                meson.download("a b", "c")
+
+
 class Values(Under):
     def test_scalars_of_numpy_need_no_numpy(self):
         meson.output(loss=Scalar(0.5), counts=[Scalar(1), Scalar(True)])

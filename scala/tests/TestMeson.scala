@@ -23,6 +23,7 @@ object TestMeson {
       check("facts", List(Meson.runId, Meson.step, Meson.attempt, Meson.fence), List(None, None, None, None))
       check("parameters", Meson.params, Map.empty)
       check("workspace", Meson.workspace, sys.props("user.dir"))
+      files()
     case List("write", letter) =>
       threads(4)(who => (1 to 50).foreach(number => Meson.data("who" -> who, "padding" -> letter * (number * 79 * who))))
     case List("outputs") =>
@@ -45,6 +46,27 @@ object TestMeson {
       println("Meson.scala: all well")
     case _ => sys.error("usage: meson.TestMeson JAVA CLASSPATH")
   }
+
+  /** The workspace is the working directory here. */
+  private def files(): Unit = {
+    val folder = Files.createTempDirectory("meson-test-")
+    val (source, base) = (Files.createDirectories(folder.resolve("all/sub")), s"file://$folder/w")
+    Files.write(source.resolve("x y"), "one".getBytes(UTF_8))
+    try {
+      Meson.upload(folder.resolve("all").toString, s"$base/deep/it's %2e%2e")
+      Meson.download(s"$base/deep/it's %2e%2e/sub/x y", folder.resolve("back").toString)
+      Meson.upload(folder.resolve("back").toString, folder.getFileName.toString + ".tmp/again")
+      val again = java.nio.file.Paths.get(Meson.workspace, folder.getFileName.toString + ".tmp")
+      try check("there and back", new String(Files.readAllBytes(again.resolve("again")), UTF_8), "one")
+      finally remove(again)
+      val half = Files.list(folder.resolve("w")).toArray.map(_.toString).toList
+      check("nothing half", half, List(folder.resolve("w/deep").toString))
+      check("no storage", scala.util.Try(Meson.download("hdfs://nn/x", "x")).isFailure, true)
+    } finally remove(folder)
+  }
+
+  private def remove(top: Path): Unit =
+    Files.walk(top).toArray.reverse.foreach(path => Files.delete(path.asInstanceOf[Path]))
 
   private def values(): Unit = {
     val cases = List[(Any, String)](

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::resources::mesos;
 
+/// The workspaces are not looked at more often than this.
+const LOOK_MS_MIN: u64 = 1_000;
+
 /// Flags of meson-scheduler. Each may also stand in the file, or as `MESON_<NAME>` in the environment.
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "meson-scheduler", version, about = "A replica of the Meson workflow scheduler")]
@@ -123,6 +126,14 @@ pub struct Config {
     /// The newest format of commands and states to use; 0 for the newest that this version understands. Held back, a
     /// trio can go back to the version before.
     pub format_max: u32,
+    /// Web interfaces of the standalone masters of Spark at which applications that have gone astray are looked for,
+    /// separated by commas. Empty: nowhere.
+    pub spark_masters: String,
+    /// Where the runs' workspaces are: a URI such as `hdfs://host:8020/meson/workspaces`, of this cluster alone. Empty: each
+    /// executor makes directories of its own.
+    pub workspaces: String,
+    /// How often the leader looks there for what was left over.
+    pub workspaces_look_ms: u64,
     /// Mesos as resource manager: a table of its own.
     pub mesos: mesos::Settings,
 }
@@ -137,8 +148,8 @@ impl Default for Config {
             raft_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             http_listen: SocketAddr::from(([127, 0, 0, 1], 7402)),
             peers: String::new(),
-            // The consensus library tells every step at info.
-            log_level: "info,openraft=warn".to_owned(),
+            // The consensus library tells every step at info; that of HDFS tells errors of which we tell too.
+            log_level: "info,openraft=warn,hdfs_native=error".to_owned(),
             raft_heartbeat_ms: 100,
             election_min_ms: 150,
             election_max_ms: 300,
@@ -151,6 +162,9 @@ impl Default for Config {
             kill_grace_ms: 5_000,
             message_bytes_max: 4 << 20,
             format_max: 0,
+            spark_masters: String::new(),
+            workspaces: String::new(),
+            workspaces_look_ms: 600_000,
             mesos: mesos::Settings::default(),
         }
     }
@@ -171,6 +185,9 @@ pub enum Error {
     /// Settings of Mesos that cannot work.
     #[error(transparent)]
     Mesos(#[from] mesos::Error),
+    /// A place for workspaces that is none.
+    #[error("workspaces: {0}")]
+    Workspaces(#[from] meson_store::Error),
     /// Times that contradict each other.
     #[error("{0}")]
     Times(&'static str),
@@ -227,6 +244,12 @@ impl Config {
         if self.heartbeat_ms.saturating_mul(3) > self.lease_ms {
             return Err(Error::Times("lease_ms must be at least three times heartbeat_ms"));
         }
+        if self.workspaces_look_ms < LOOK_MS_MIN {
+            return Err(Error::Times("workspaces_look_ms must be at least 1000"));
+        }
+        if self.shares_workspaces() {
+            meson_store::Uri::parse(&self.workspaces)?;
+        }
         self.mesos.check()?;
         let members = self.members()?;
         if !members.iter().any(|member| member.node_id == self.node_id) {
@@ -235,9 +258,19 @@ impl Config {
         Ok(())
     }
 
+    /// Whether workspaces are in a store. A path is the executors' setting of this name, from an environment that both share.
+    pub fn shares_workspaces(&self) -> bool {
+        !self.workspaces.is_empty() && !self.workspaces.starts_with('/')
+    }
+
     /// The newest format of commands and states that this replica is to understand.
     pub fn format(&self) -> u32 {
         if self.format_max == 0 { format::NEWEST } else { self.format_max.min(format::NEWEST) }
+    }
+
+    /// Addresses of the masters in `spark_masters`.
+    pub fn spark_masters(&self) -> impl Iterator<Item = &str> {
+        self.spark_masters.split(',').map(str::trim).filter(|address| !address.is_empty())
     }
 
     /// A leader that no majority has answered for so long acts as leader no more: the others have long elected another.
@@ -320,6 +353,10 @@ mod tests {
         assert!(Config::default().check().is_ok());
         assert!(Config { heartbeat_ms: 14_000, ..Config::default() }.check().is_err());
         assert!(Config { election_min_ms: 100, ..Config::default() }.check().is_err());
+        let workspaces = |text: &str| Config { workspaces: text.into(), ..Config::default() };
+        assert!(workspaces("nn:8020/w").check().is_err() && workspaces("hdfs://nn/../w").check().is_err());
+        assert!(workspaces("hdfs://nn/w").shares_workspaces() && !workspaces("/tmp").shares_workspaces());
+        assert!(Config { workspaces_look_ms: 0, ..Config::default() }.check().is_err());
         let alone = Config { node_id: 2, peers: "1=http://a,http://b,http://c".into(), ..Config::default() };
         assert!(matches!(alone.check(), Err(Error::NotAmongPeers(2))));
     }

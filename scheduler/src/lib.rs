@@ -8,6 +8,7 @@
 
 pub mod actors;
 pub mod api;
+pub mod astray;
 pub mod clock;
 pub mod config;
 pub mod evaluate;
@@ -26,3 +27,4 @@ pub mod shared;
 #[doc(hidden)]
 pub mod sim;
 pub mod soft;
+pub mod workspaces;

@@ -12,6 +12,7 @@ use crate::proposer::Proposer;
 use crate::resources::local::Sessions;
 use crate::resources::mesos::Mesos;
 use crate::soft::Soft;
+use crate::workspaces::Workspaces;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Shared {
     pub sessions: Sessions,
     /// Mesos, where it is the resource manager.
     pub mesos: Option<Mesos>,
+    /// Workspaces in a shared store, where the settings name one.
+    pub workspaces: Option<Workspaces>,
     /// Progress of running attempts, while this replica leads.
     pub soft: Soft,
     /// The term this replica leads in with its actors running; none otherwise. Faces serve as leader only then.
@@ -44,6 +47,7 @@ impl Shared {
         let sessions = Sessions::default();
         let mesos = config.mesos.is_on().then(|| Mesos::new(config.mesos.clone(), sessions.clone()));
         Shared {
+            workspaces: Workspaces::new(&config),
             config: Arc::new(config),
             proposer: Proposer::new(replica.clone(), published.clone(), clock),
             published,

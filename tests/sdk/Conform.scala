@@ -25,6 +25,8 @@ object Conform {
     case ("outputs", List(values: Map[_, _])) => Meson.output(pairs(values): _*)
     case ("artifact", List(name: String, uri: String)) => Meson.artifact(name, uri)
     case ("data", List(values: Map[_, _])) => Meson.data(pairs(values): _*)
+    case ("download", List(uri: String, path: String)) => Meson.download(uri, path)
+    case ("upload", List(path: String, uri: String)) => Meson.upload(path, uri)
     case ("params", Nil) => Meson.output("params", Meson.params)
     case ("facts", Nil) => facts()
     case other => sys.error(s"no such call: $other")

@@ -14,6 +14,8 @@ calls <- list(
   outputs = function(values) do.call(meson_output, values),
   artifact = meson_artifact,
   data = function(values) do.call(meson_data, values),
+  download = meson_download,
+  upload = meson_upload,
   params = function() meson_output("params", meson_params()),
   facts = facts)
 

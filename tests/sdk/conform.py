@@ -18,6 +18,8 @@ CALLS = {
     "outputs": lambda values: meson.output(**values),
     "artifact": meson.artifact,
     "data": lambda values: meson.data(**values),
+    "download": meson.download,
+    "upload": meson.upload,
     "params": lambda: meson.output("params", meson.params()),
     "facts": facts,
 }

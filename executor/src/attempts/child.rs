@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep};
 use tracing::{error, info, warn};
 
-use super::{Executor, Order, Progress, contract};
+use super::{Executor, Order, Progress, contract, workspace};
 use crate::clock;
 use crate::drive::Verdict;
 use crate::events::{self, Refused, Tail};
@@ -157,6 +157,7 @@ impl Child {
                 older.closed().await;
             }
             executor.fetcher.bring_all(&launch.fetch, &dir.work()).await.map_err(|error| error.failure())?;
+            workspace::make(&executor.store, launch).await?;
             executor.lease.held().await;
             write_inputs(executor, launch, dir, &program)
                 .map_err(|error| platform("executor_disk", &error))?;
@@ -181,10 +182,10 @@ impl Child {
     }
 
     fn environment(&self, runner: Vec<(String, String)>) -> BTreeMap<String, String> {
-        let workspace = contract::workspace(&self.launch, &self.executor.config.workspaces());
+        let shared = workspace::of(&self.launch, &self.executor.config.workspaces());
         let own = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let mut env = contract::environment(own, runner, &self.launch, &self.dir, &workspace);
+        let mut env = contract::environment(own, runner, &self.launch, &self.dir, &shared);
         env.extend(self.secrets.variables().map(|(name, value)| (name.clone(), value.clone())));
         env
     }
@@ -239,7 +240,9 @@ impl Child {
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
-            left_behind = cleanup::run(&self.cleanup, &self.environment(Vec::new())).await;
+            let mut environment = self.environment(Vec::new());
+            environment.insert(cleanup::AFTER.to_owned(), cleanup::LOSS.to_owned());
+            left_behind = cleanup::run(&self.cleanup, &environment).await;
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }
@@ -386,10 +389,10 @@ fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program:
         std::fs::write(path, content)?;
     }
     if launch.workspace.is_empty() {
-        let workspace = contract::workspace(launch, &executor.config.workspaces());
-        std::fs::create_dir_all(&workspace)?;
+        let shared = workspace::of(launch, &executor.config.workspaces());
+        std::fs::create_dir_all(&shared)?;
         // Retention counts from the last use.
-        std::fs::File::open(workspace)?.set_modified(std::time::SystemTime::now())?;
+        std::fs::File::open(shared)?.set_modified(std::time::SystemTime::now())?;
     }
     Ok(())
 }

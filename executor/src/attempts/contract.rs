@@ -1,7 +1,7 @@
 //! The task contract: the environment a step's own code sees.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use meson_proto::v1::Launch;
 
@@ -50,15 +50,6 @@ pub fn environment(
         // The system refuses such names and values; better to run without them than not at all.
         .filter(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'))
         .collect()
-}
-
-/// The run's workspace: what the launch says, or a directory among those of this executor.
-pub fn workspace(launch: &Launch, workspaces: &Path) -> String {
-    if launch.workspace.is_empty() {
-        workspaces.join(&launch.run_id).to_string_lossy().into_owned()
-    } else {
-        launch.workspace.clone()
-    }
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@ mod in_process;
 mod known;
 mod retention;
 mod table;
+mod workspace;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use meson_proto::v1::{AttemptState, Failure, FailureClass, Kill, Launch, Report};
+use meson_store::{Limits, Store};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -51,6 +53,8 @@ pub struct Executor {
     /// Attempts that wait for the leader's permission.
     pub claims: Claims,
     fetcher: Fetcher,
+    /// Where workspaces are that have a URI.
+    store: Store,
     /// Where attempts get cgroups of their own.
     cgroup: Option<PathBuf>,
     /// Where everything runs that may touch the disk. The session has a thread of its own, so that a disk that stalls
@@ -82,7 +86,9 @@ impl Executor {
         helpers::write(&config.helpers())?;
         let outbox = Outbox::open(&config.data_dir)?;
         let lease = Lease::open(&config.data_dir, config.lease_margin_ms)?;
-        let fetcher = Fetcher::open(&config)?;
+        let idle = Duration::from_millis(config.fetch_timeout_ms);
+        let store = Store::new(Limits { idle, ..Limits::default() });
+        let fetcher = Fetcher::open(&config, store.clone())?;
         let cgroup = cgroup::find(&config.cgroup);
         let logs = Logs::new(workers.clone());
         Ok(Self {
@@ -92,6 +98,7 @@ impl Executor {
             logs,
             claims: Claims::default(),
             fetcher,
+            store,
             cgroup,
             workers,
             table: Mutex::default(),

@@ -120,6 +120,11 @@ impl Verdict {
         Self::new(FailureClass::Platform, reason, message)
     }
 
+    /// It took too long.
+    pub fn timeout(reason: &str, message: impl ToString) -> Self {
+        Self::new(FailureClass::Timeout, reason, message)
+    }
+
     /// What was asked for can never be done.
     pub fn rejected(reason: &str, message: impl ToString) -> Self {
         Self::new(FailureClass::Rejected, reason, message)

@@ -44,7 +44,8 @@ impl Voice {
         self.say(&json!({ "artifact": { "name": name, "uri": uri } }));
     }
 
-    fn say(&self, event: &Value) {
+    /// One event of any fields.
+    pub fn say(&self, event: &Value) {
         let line = format!("{event}\n");
         if let Err(error) = (&self.0).write_all(line.as_bytes()) {
             eprintln!("an event was lost: {error}");

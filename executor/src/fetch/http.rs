@@ -2,7 +2,7 @@
 //! word (ETag, Last-Modified) that nothing changed.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
@@ -16,7 +16,7 @@ use super::{Error, Found, compare, hexadecimal};
 /// The fetcher's web side.
 #[derive(Debug)]
 pub struct Http {
-    cache: Cache,
+    cache: Arc<Cache>,
     timeout: Duration,
     bytes_max: u64,
     client: Mutex<Option<Client>>,
@@ -24,7 +24,7 @@ pub struct Http {
 
 impl Http {
     /// A fetcher that gives up after `timeout` without progress.
-    pub fn new(cache: Cache, timeout: Duration, bytes_max: u64) -> Self {
+    pub fn new(cache: Arc<Cache>, timeout: Duration, bytes_max: u64) -> Self {
         Self { cache, timeout, bytes_max, client: Mutex::new(None) }
     }
 
@@ -146,7 +146,6 @@ fn failed(uri: &str, error: &reqwest::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -182,7 +181,7 @@ mod tests {
     }
 
     fn http(dir: &Path) -> Http {
-        Http::new(Cache::open(dir.to_owned(), 1_000).unwrap(), Duration::from_secs(5), 100)
+        Http::new(Arc::new(Cache::open(dir.to_owned(), 1_000).unwrap()), Duration::from_secs(5), 100)
     }
 
     #[tokio::test]

@@ -1,22 +1,27 @@
-//! Brings in the files a step needs before it starts: over HTTP, or from this machine; checked, unpacked, cached.
+//! Brings in the files a step needs before it starts: over HTTP, from HDFS or S3, or from this machine; checked, unpacked,
+//! cached.
 
 mod archive;
 mod cache;
 mod http;
+mod stored;
 mod target;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use meson_proto::v1::{Failure, FailureClass, Fetch};
+use meson_store::Store;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::task::exit;
 use cache::Cache;
 use http::Http;
+use stored::Stored;
 
 /// Why a file could not be brought in.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,7 @@ impl Error {
 #[derive(Debug)]
 pub struct Fetcher {
     http: Http,
+    stored: Stored,
     bytes_max: u64,
 }
 
@@ -70,11 +76,12 @@ impl Fetcher {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn open(config: &Config) -> io::Result<Self> {
-        let cache = Cache::open(config.data_dir.join("cache"), config.cache_bytes_max)?;
+    pub fn open(config: &Config, store: Store) -> io::Result<Self> {
+        let cache = Arc::new(Cache::open(config.data_dir.join("cache"), config.cache_bytes_max)?);
         let timeout = std::time::Duration::from_millis(config.fetch_timeout_ms);
         Ok(Self {
-            http: Http::new(cache, timeout, config.fetch_bytes_max),
+            http: Http::new(cache.clone(), timeout, config.fetch_bytes_max),
+            stored: Stored::new(store, cache, config.fetch_bytes_max),
             bytes_max: config.fetch_bytes_max,
         })
     }
@@ -99,9 +106,14 @@ impl Fetcher {
         if uri.starts_with("http://") || uri.starts_with("https://") {
             return self.http.find(uri, &fetch.sha256.to_ascii_lowercase()).await;
         }
+        if stored::is_stored(uri) {
+            return self.stored.find(uri, &fetch.sha256.to_ascii_lowercase()).await;
+        }
         let path = PathBuf::from(uri.strip_prefix("file://").unwrap_or(uri));
         if !path.is_absolute() {
-            return Err(Error::User(format!("`{uri}` is neither http(s), file:// nor an absolute path")));
+            return Err(Error::User(format!(
+                "`{uri}` is neither http(s), hdfs, s3, file:// nor an absolute path"
+            )));
         }
         let file = File::open(&path).map_err(Error::disk(&path))?;
         Ok(Found { file, checked: false })
@@ -169,7 +181,7 @@ mod tests {
     async fn bring(fetch: Fetch, work: &Path) -> Result<(), Error> {
         let data = tempfile::tempdir().unwrap();
         let config = Config { data_dir: data.path().to_owned(), fetch_bytes_max: 1_000, ..Config::default() };
-        Fetcher::open(&config).unwrap().bring_all(&[fetch], work).await
+        Fetcher::open(&config, Store::default()).unwrap().bring_all(&[fetch], work).await
     }
 
     #[tokio::test]
@@ -196,6 +208,8 @@ mod tests {
         assert!(matches!(bring(outside, dir.path()).await, Err(Error::User(_))));
         let strange = Fetch { uri: "gopher://x".into(), ..good.clone() };
         assert!(matches!(bring(strange, dir.path()).await, Err(Error::User(_))));
+        let climbing = Fetch { uri: "hdfs://nn:1/a/../b".into(), ..good.clone() };
+        assert!(matches!(bring(climbing, dir.path()).await, Err(Error::User(_))));
         std::fs::write(&source, vec![0; 2_000]).unwrap();
         assert!(matches!(
             bring(Fetch { sha256: String::new(), ..good }, dir.path()).await,

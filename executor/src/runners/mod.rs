@@ -1,11 +1,13 @@
 //! The step technologies this executor knows: one file each, and one line each in [`REGISTRY`].
 
 mod docker;
+mod hive;
 mod noop;
 mod python;
 mod r;
 mod scala;
 mod shell;
+mod spark;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,8 +24,16 @@ use crate::drive::{Job, Stop, Verdict, Voice};
 use crate::task::dirs::AttemptDir;
 
 /// All runners. A new technology is a file and a line here.
-pub const REGISTRY: &[&dyn Runner] =
-    &[&docker::Docker, &noop::Noop, &python::Python, &r::R, &scala::Scala, &shell::Shell];
+pub const REGISTRY: &[&dyn Runner] = &[
+    &docker::Docker,
+    &hive::Hive,
+    &noop::Noop,
+    &python::Python,
+    &r::R,
+    &scala::Scala,
+    &shell::Shell,
+    &spark::Spark,
+];
 
 /// One step technology.
 pub trait Runner: Sync {

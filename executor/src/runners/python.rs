@@ -70,7 +70,7 @@ impl Runner for Python {
 }
 
 /// Meson's own helper comes last, behind what the step and the machine name.
-fn python_path(launch: &Launch, helper: String) -> String {
+pub(super) fn python_path(launch: &Launch, helper: String) -> String {
     let of_machine = std::env::var("PYTHONPATH").ok();
     let before = launch.env.get("PYTHONPATH").cloned().or(of_machine).filter(|path| !path.is_empty());
     before.into_iter().chain([helper]).collect::<Vec<_>>().join(":")

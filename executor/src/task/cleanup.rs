@@ -10,6 +10,11 @@ use tokio::process::Command;
 /// How long it may take. An engine that does not answer until then is said to have been left as it is.
 pub const CLEANUP_MAX: Duration = Duration::from_secs(60);
 
+/// The variable that tells it what came before.
+pub const AFTER: &str = "MESON_CLEAN_UP_AFTER";
+/// Its value when the attempt was lost with its executor, so that another one may follow it.
+pub const LOSS: &str = "loss";
+
 /// Longest part of its output that is kept.
 const MESSAGE_BYTES_MAX: usize = 1_000;
 

@@ -28,7 +28,7 @@ use super::spec::{self, Cause, Exit, KillOrder, Process, Spec};
 use super::{cleanup, memory, proc};
 use crate::secrets::Secrets;
 use crate::secrets::mask::Mask;
-use crate::{clock, lease};
+use crate::{clock, fs, lease};
 
 /// How often the memory of the tree is looked at.
 const MEMORY_TICK_MS: u64 = 100;
@@ -290,6 +290,8 @@ fn spawn(spec: &Spec) -> io::Result<Child> {
         .args(arguments)
         .env_clear()
         .envs(&spec.env)
+        // This same program, for as long as the step lives, also when its file is replaced by a newer one.
+        .env(fs::VARIABLE, format!("/proc/{}/exe", std::process::id()))
         .current_dir(&spec.cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

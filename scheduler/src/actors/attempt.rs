@@ -14,6 +14,7 @@ use super::Stop;
 use crate::evaluate::{self, Rendered};
 use crate::resources::{Placed, manager_of};
 use crate::shared::Shared;
+use crate::workspaces::Workspaces;
 
 /// How often a kill is asked for again until the attempt is reported ended.
 const KILL_REPEAT: Duration = Duration::from_secs(5);
@@ -71,7 +72,18 @@ impl AttemptActor {
         attempt.is_some_and(|attempt| attempt.kill() != KillCause::No)
     }
 
+    /// The run's workspace; empty where executors make directories of their own.
+    fn workspace(&self) -> String {
+        let workspaces = self.shared.workspaces.as_ref();
+        workspaces.map_or_else(String::new, |workspaces| workspaces.of(&self.id.run_id))
+    }
+
     fn deliver(&self) {
+        let in_doubt = |workspaces: &Workspaces| workspaces.is_in_doubt(&self.id.run_id);
+        if self.shared.workspaces.as_ref().is_some_and(in_doubt) {
+            // The run was restarted while its workspace was being removed: the next tick asks again.
+            return;
+        }
         if let Some(launch) = &self.launch {
             manager_of(&self.shared, &self.attempt).launch(self.placed(), launch.clone());
         }
@@ -114,7 +126,7 @@ impl AttemptActor {
             resources: Some(crate::api::convert::resources(holds)),
             timeout_ms: rendered.timeout_ms.unwrap_or(0),
             params_json: serde_json::Value::Object(rendered.params).to_string(),
-            workspace: String::new(),
+            workspace: self.workspace(),
             kill_grace_ms: self.shared.config.kill_grace_ms,
         })
     }

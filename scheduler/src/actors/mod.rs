@@ -2,7 +2,7 @@
 //! made anew from the state, and a lost message costs only the time until the next reconcile tick.
 //!
 //! One for each active run ([`run`]), living attempt ([`attempt`]), stream of offers ([`offers`]) and executor session
-//! ([`session`]), and one for the timers ([`timers`]).
+//! ([`session`]), one for the timers ([`timers`]), and one for the workspaces of ended runs ([`workspaces`]).
 
 pub mod attempt;
 pub mod mesos;
@@ -11,6 +11,7 @@ pub mod reports;
 pub mod run;
 pub mod session;
 pub mod timers;
+pub mod workspaces;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Message};

@@ -12,6 +12,7 @@ use crate::actors::mesos::MesosActor;
 use crate::actors::offers::{self, OffersActor};
 use crate::actors::run::{Job, RunActor};
 use crate::actors::timers::{self, TimersActor};
+use crate::actors::workspaces::{Ended, Look, WorkspacesActor};
 use crate::actors::{Stop, tell};
 use crate::shared::Shared;
 
@@ -23,6 +24,7 @@ pub struct Dispatch {
     offers: Addr<OffersActor>,
     mesos: Option<Addr<MesosActor>>,
     timers: Addr<TimersActor>,
+    workspaces: Option<Addr<WorkspacesActor>>,
 }
 
 impl Dispatch {
@@ -31,12 +33,16 @@ impl Dispatch {
         let offers = OffersActor::new(shared.clone()).start();
         let mesos = shared.mesos.clone();
         let mesos = mesos.map(|mesos| MesosActor::new(shared.clone(), mesos, offers.clone()).start());
+        let workspaces = shared.workspaces.clone();
+        let workspaces =
+            workspaces.map(|workspaces| WorkspacesActor::new(shared.clone(), workspaces).start());
         Dispatch {
             runs: HashMap::new(),
             attempts: HashMap::new(),
             offers,
             mesos,
             timers: TimersActor::new(shared.clone()).start(),
+            workspaces,
             shared,
         }
     }
@@ -54,6 +60,7 @@ impl Dispatch {
                     if let Some(actor) = self.runs.remove(&run) {
                         tell(&actor, Stop);
                     }
+                    self.ended(run);
                 }
                 Effect::Evaluate { run, evaluation } => tell(self.run(run), Job::Evaluate(evaluation)),
                 Effect::Continue { run, node } => tell(self.run(run), Job::Continue(node)),
@@ -81,6 +88,16 @@ impl Dispatch {
         self.runs.entry(run).or_insert_with(|| RunActor::new(self.shared.clone(), run).start())
     }
 
+    /// Has the run's workspace removed. One that has left the state already is found by the next look.
+    fn ended(&self, run: RunNo) {
+        let Some(actor) = &self.workspaces else { return };
+        let state = self.shared.published.state();
+        match state.runs.get(&run) {
+            Some(run) => tell(actor, Ended { run_id: run.info.run_id.clone() }),
+            None => tell(actor, Look),
+        }
+    }
+
     /// Tells the actor of a step's newest attempt; the actor of an older one is replaced.
     fn attempt<M>(&mut self, run: RunNo, node: NodeNo, message: M)
     where
@@ -103,6 +120,11 @@ impl Dispatch {
         tell(&entry.1, message);
     }
 
+    /// Has everything looked at that only an effect would have told of.
+    pub fn lost_effects(&self) {
+        self.workspaces.iter().for_each(|actor| tell(actor, Look));
+    }
+
     /// Stops all actors.
     pub fn stop(self) {
         self.runs.values().for_each(|actor| tell(actor, Stop));
@@ -110,6 +132,7 @@ impl Dispatch {
         tell(&self.offers, Stop);
         tell(&self.timers, Stop);
         self.mesos.iter().for_each(|actor| tell(actor, Stop));
+        self.workspaces.iter().for_each(|actor| tell(actor, Stop));
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::astray;
 use crate::machine::{Effects, Next};
 use crate::shared::Shared;
 use dispatch::Dispatch;
@@ -89,6 +90,7 @@ async fn serve(
     shared.leading.send_replace(Some(term));
     let mut dispatch = Dispatch::new(shared.clone());
     dispatch.all(recover(&shared.published.state()));
+    let astray = actix::spawn(astray::run(shared.clone()));
     let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
     reconcile.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut majority = tokio::time::interval(LOOK_FOR_MAJORITY);
@@ -103,6 +105,7 @@ async fn serve(
                 Next::Dropped => {
                     warn!("effects were dropped; deriving them from the state");
                     dispatch.all(recover(&shared.published.state()));
+                    dispatch.lost_effects();
                 }
                 Next::Closed => break,
             },
@@ -129,6 +132,7 @@ async fn serve(
             _ = stop.changed() => break,
         }
     }
+    astray.abort();
     dispatch.stop();
 }
 

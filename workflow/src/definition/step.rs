@@ -14,7 +14,7 @@ use crate::units::{Bytes, Millis};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Step {
-    /// The technology: `shell`, `python`, `r`, `scala`, `docker`, `noop`.
+    /// The technology: `shell`, `python`, `r`, `scala`, `docker`, `hive`, `spark`, `noop`.
     pub kind: String,
     /// The kind's own settings. Strings in it are templates.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]

@@ -2,11 +2,13 @@
 //! one line in `KINDS`.
 
 mod docker;
+mod hive;
 mod noop;
 mod python;
 mod r;
 mod scala;
 mod shell;
+mod spark;
 
 use serde_json::{Map, Value};
 
@@ -18,8 +20,16 @@ use crate::tree::{Segment, path_text, shorten};
 use crate::units::Bytes;
 
 /// All kinds, in alphabetical order.
-pub const KINDS: [&Kind; 6] =
-    [&docker::KIND, &noop::KIND, &python::KIND, &r::KIND, &scala::KIND, &shell::KIND];
+pub const KINDS: [&Kind; 8] = [
+    &docker::KIND,
+    &hive::KIND,
+    &noop::KIND,
+    &python::KIND,
+    &r::KIND,
+    &scala::KIND,
+    &shell::KIND,
+    &spark::KIND,
+];
 
 /// A kind of step.
 #[derive(Debug)]

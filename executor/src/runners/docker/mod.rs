@@ -127,7 +127,9 @@ fn step_labels(job: &Job) -> [String; 2] {
 fn container(job: &Job, config: &Config, own: impl Iterator<Item = (String, String)>) -> ContainerCreateBody {
     let files = job.files();
     // Of the driver's own environment only the task contract and the step's secrets: the rest is of this machine.
-    let is_of_step = |name: &String| name.starts_with("MESON_") || job.secrets.contains(name);
+    // What MESON_FS names is not in the container either.
+    let of_contract = |name: &str| name.starts_with("MESON_") && name != crate::fs::VARIABLE;
+    let is_of_step = |name: &String| of_contract(name) || job.secrets.contains(name);
     let contract: Vec<_> = own.filter(|(name, _)| is_of_step(name)).collect();
     let workspace = contract.iter().find(|(name, _)| name == "MESON_WORKSPACE").map(|(_, path)| path.clone());
     let env = job.env.iter().chain(&contract).map(|(name, value)| format!("{name}={value}")).collect();
@@ -211,6 +213,7 @@ mod tests {
         let told: Told = job.config().unwrap();
         let own = [
             ("MESON_WORKSPACE", "/w"),
+            ("MESON_FS", "/proc/1/exe"),
             ("PATH", "/bin"),
             ("MESON_EVENTS", "/attempt/events.jsonl"),
             ("TOKEN", "of the step"),

@@ -1,0 +1,196 @@
+//! Client mode: `spark-submit`, and with it the application's driver, runs in the attempt's tree of processes. When that is
+//! gone the application has no driver, and a master ends it; whether it has is asked at the end.
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use meson_spark::Master;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::excerpt::{Excerpt, application_id};
+use super::watch::Place;
+use super::{Told, errors, note_application, noted_application, properties, watch};
+use crate::drive::{Job, Stop, Verdict, Voice, stopped};
+
+/// How long the rest of the output is waited for when the program has ended.
+const OUTPUT_REST: Duration = Duration::from_secs(5);
+/// How long a master may take to see that a driver is gone, before it is told to end the application.
+const NOTICE_MAX: Duration = Duration::from_secs(5);
+/// How long a master may take to end an application.
+const END_MAX: Duration = Duration::from_secs(40);
+/// Pause between two questions.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// The property that names the first port to try for the interface.
+const UI_PORT: &str = "spark.ui.port";
+
+/// From the submission to the end of the program.
+pub async fn run(job: &Job, told: &Told, voice: &Voice, mut stop: Stop) -> Result<i32, Verdict> {
+    let failed = |error: io::Error| Verdict::platform("driver", error);
+    let mut properties = properties::of(job, told);
+    if !properties.contains_key(UI_PORT) {
+        properties.insert(UI_PORT.to_owned(), free_port().map_err(failed)?.to_string());
+    }
+    properties::write(job, told, &properties).map_err(failed)?;
+    let place = place(&properties[UI_PORT]);
+    job.begin().map_err(failed)?;
+    let mut child = submit(job, told).map_err(|error| {
+        Verdict::platform("installation", format!("spark-submit of {} cannot be started: {error}", told.home))
+    })?;
+    let excerpt = Arc::new(Mutex::new(Excerpt::default()));
+    let copies = [
+        child.stdout.take().map(|stream| copy(job, stream, io::stdout(), excerpt.clone())),
+        child.stderr.take().map(|stream| copy(job, stream, io::stderr(), excerpt.clone())),
+    ];
+    let own = told.tag(job);
+    let watching = watch::follow(job, voice, told.config.stall.as_ref(), || place.find(|tag| *tag == own));
+    let status = tokio::select! {
+        status = child.wait() => status.map_err(failed)?,
+        stalled = watching => {
+            end(&mut child, job.grace()).await;
+            return Err(stalled);
+        }
+        // All of the tree was told to end.
+        () = stopped(&mut stop) => child.wait().await.map_err(failed)?,
+    };
+    for copy in copies.into_iter().flatten() {
+        // Whatever still holds the stream is ended with the attempt.
+        let _ = timeout(OUTPUT_REST, copy).await;
+    }
+    let excerpt = excerpt.lock().map(|excerpt| excerpt.text()).unwrap_or_default();
+    judge(status, &excerpt)
+}
+
+fn judge(status: ExitStatus, excerpt: &str) -> Result<i32, Verdict> {
+    match status.code() {
+        Some(0) => Ok(0),
+        Some(code) => Err(errors::judge(excerpt, code)),
+        None => Err(Verdict::user("signal", format!("spark-submit ended by a signal: {excerpt}"))),
+    }
+}
+
+/// Only the program's own arguments show in the list of processes.
+fn submit(job: &Job, told: &Told) -> io::Result<Child> {
+    let mut command = Command::new(Path::new(&told.home).join("bin/spark-submit"));
+    command.arg("--properties-file").arg(properties::path(job));
+    if let Some(class) = &told.config.main_class {
+        command.args(["--class", class]);
+    }
+    command.arg(&told.application).args(&told.config.args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// Hands the program's output on, line by line, and notes what tells.
+fn copy(
+    job: &Job,
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    mut to: impl Write + Send + 'static,
+    excerpt: Arc<Mutex<Excerpt>>,
+) -> JoinHandle<()> {
+    let job = job.clone();
+    tokio::spawn(async move {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        while matches!(stream.read_until(b'\n', &mut line).await, Ok(bytes) if bytes > 0) {
+            // Nobody reads any more only when the attempt is over.
+            let _ = to.write_all(&line).and_then(|()| to.flush());
+            let text = String::from_utf8_lossy(&line);
+            if let Some(id) = application_id(&text) {
+                note_application(&job, id);
+            }
+            if let Ok(mut excerpt) = excerpt.lock() {
+                excerpt.take(&text);
+            }
+            line.clear();
+        }
+    })
+}
+
+/// Where the driver's interface will be: on the address that the environment names, else on all of them.
+fn place(port: &str) -> Place {
+    let own = std::env::var("SPARK_LOCAL_IP").ok().filter(|ip| !ip.is_empty() && ip != "0.0.0.0");
+    Place { host: own.unwrap_or_else(|| "127.0.0.1".to_owned()), port: port.parse().unwrap_or_default() }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+async fn end(child: &mut Child, grace: Duration) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // One that has just ended is fine too.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    if timeout(grace, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
+
+/// Makes sure that no application of the attempt is left at the master.
+pub async fn clean_up(job: &Job, told: &Told) -> Result<(), Verdict> {
+    if !told.master.starts_with("spark://") || told.master_ui.is_empty() {
+        return Ok(());
+    }
+    let master = Master::new(&told.master_ui);
+    until_gone(&master, &job.attempt_id, noted_application(job).as_deref(), NOTICE_MAX).await
+}
+
+/// Waits until an attempt has no application, by its tag or by this id; after `notice` orders those that are left to end.
+pub async fn until_gone(
+    master: &Master,
+    attempt_id: &str,
+    noted: Option<&str>,
+    notice: Duration,
+) -> Result<(), Verdict> {
+    let begun = Instant::now();
+    loop {
+        let left = match left(master, attempt_id, noted).await {
+            Ok(left) => left,
+            Err(error) if begun.elapsed() > END_MAX => {
+                let message = format!("whether its application is gone could not be asked: {error}");
+                return Err(Verdict::platform("master_away", message));
+            }
+            Err(_) => {
+                sleep(ASK_EVERY).await;
+                continue;
+            }
+        };
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > END_MAX {
+            let message = format!("applications that are still at {}: {}", master.address(), left.join(", "));
+            return Err(Verdict::platform("application_left", message));
+        }
+        if begun.elapsed() > notice {
+            for id in left {
+                // The next look tells whether it helped.
+                let _ = master.kill_application(&id).await;
+            }
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+/// Ids of an attempt's applications.
+async fn left(
+    master: &Master,
+    attempt_id: &str,
+    noted: Option<&str>,
+) -> Result<Vec<String>, meson_spark::Error> {
+    let mut left = Vec::new();
+    for app in master.state().await?.active_apps {
+        let is_own = noted == Some(app.id.as_str())
+            || master.tag(&app).await?.is_some_and(|tag| tag.attempt_id == attempt_id);
+        left.extend(is_own.then_some(app.id));
+    }
+    Ok(left)
+}

@@ -1,0 +1,175 @@
+//! A standalone master, by its web interface: what runs there, and ending it. Ending needs `spark.ui.killEnabled`, which is
+//! on by default.
+
+use serde::Deserialize;
+
+use crate::application::Application;
+use crate::tag::Tag;
+use crate::{Error, http};
+
+/// A standalone master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Master {
+    base: String,
+}
+
+/// What a master says of itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// ALIVE, STANDBY, RECOVERING or COMPLETING_RECOVERY.
+    pub status: String,
+    /// Where tasks and drivers run.
+    pub workers: Vec<Worker>,
+    /// Applications that wait or run.
+    #[serde(rename = "activeapps")]
+    pub active_apps: Vec<App>,
+    /// Drivers on the cluster that wait or run.
+    #[serde(rename = "activedrivers")]
+    pub active_drivers: Vec<Driver>,
+}
+
+/// A worker of the cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Worker {
+    /// Its host.
+    pub host: String,
+    /// Its port for the master.
+    pub port: u16,
+    /// Address of its web interface.
+    #[serde(rename = "webuiaddress")]
+    pub web: String,
+}
+
+/// An application.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct App {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// WAITING, RUNNING and so on.
+    pub state: String,
+}
+
+/// A driver in cluster mode.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Driver {
+    /// Its submission id.
+    pub id: String,
+    /// SUBMITTED, RUNNING and so on.
+    pub state: String,
+    /// The class it runs.
+    #[serde(rename = "mainclass")]
+    pub main_class: String,
+}
+
+impl Master {
+    /// At the address of its web interface, e.g. `http://master:8080`.
+    pub fn new(web: &str) -> Master {
+        Master { base: web.trim_end_matches('/').to_owned() }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    /// What runs there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn state(&self) -> Result<State, Error> {
+        http::get(&format!("{}/json/", self.base)).await
+    }
+
+    /// Whose an application is: by its name, else by what its driver says. None when it is not Meson's, or is one whose
+    /// program renamed it and whose driver shows nothing.
+    ///
+    /// # Errors
+    /// When the master does not answer.
+    pub async fn tag(&self, app: &App) -> Result<Option<Tag>, Error> {
+        if let Some(tag) = Tag::of_name(&app.name) {
+            return Ok(Some(tag));
+        }
+        let page = http::text(&format!("{}/app/?appId={}", self.base, app.id)).await?;
+        let Some(ui) = detail_ui(&page) else { return Ok(None) };
+        // A driver that does not answer is not the master's fault.
+        match Application::at(ui).await {
+            Ok(Some(application)) if application.id == app.id => Ok(application.tag().await.unwrap_or(None)),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
+    /// The applications of an attempt's step, with their tags.
+    ///
+    /// # Errors
+    /// When the master does not answer.
+    pub async fn of_step(&self, attempt_id: &str) -> Result<Vec<(App, Tag)>, Error> {
+        let mut found = Vec::new();
+        for app in self.state().await?.active_apps {
+            if let Some(tag) = self.tag(&app).await?.filter(|tag| tag.is_of_step(attempt_id)) {
+                found.push((app, tag));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Orders an application to end. Whether it has, only [`Master::state`] tells.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn kill_application(&self, id: &str) -> Result<(), Error> {
+        http::post_form(&format!("{}/app/kill/", self.base), form(id)).await
+    }
+
+    /// Orders a driver on the cluster to end.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn kill_driver(&self, id: &str) -> Result<(), Error> {
+        http::post_form(&format!("{}/driver/kill/", self.base), form(id)).await
+    }
+
+    /// The end of what a driver on the cluster wrote to its standard error.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn driver_log(
+        &self,
+        worker: &Worker,
+        driver_id: &str,
+        bytes_max: usize,
+    ) -> Result<String, Error> {
+        let web = worker.web.trim_end_matches('/');
+        http::text(&format!("{web}/log/?driverId={driver_id}&logType=stderr&byteLength={bytes_max}")).await
+    }
+}
+
+fn form(id: &str) -> String {
+    let id: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    format!("id={id}&terminate=true")
+}
+
+/// The link to the application's own interface on its page.
+fn detail_ui(page: &str) -> Option<&str> {
+    let (before, _) = page.split_once("\">Application Detail UI")?;
+    let (_, address) = before.rsplit_once("href=\"")?;
+    address.starts_with("http").then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_links_to_the_driver() {
+        let page = r#"<li><strong><a href="http://h:4040">Application Detail UI</a></strong></li>"#;
+        assert_eq!(detail_ui(page), Some("http://h:4040"));
+        assert_eq!(detail_ui("<li>no link</li>"), None);
+        assert_eq!(form("app-1&x=\"y"), "id=app-1xy&terminate=true");
+    }
+}

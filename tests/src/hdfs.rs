@@ -1,0 +1,178 @@
+//! A real HDFS for tests: a NameNode and a DataNode of Hadoop, as processes of this machine on free ports of loopback.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+use meson_chaos_tests::until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// Small heaps, and what makes Java start soon.
+const JAVA: [&str; 4] = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
+
+const NAME_NODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
+const DATA_NODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
+
+/// What the NameNode says when it takes writes, which is once the DataNode has come.
+const READY: &str = "Leaving safe mode";
+
+const LOGGING: &str = "log4j.rootLogger=INFO,console
+log4j.appender.console=org.apache.log4j.ConsoleAppender
+log4j.appender.console.target=System.err
+log4j.appender.console.layout=org.apache.log4j.PatternLayout
+log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
+";
+
+/// The file system. Ended when dropped, with all files.
+pub struct Hdfs {
+    dir: TempDir,
+    jars: PathBuf,
+    port: u16,
+    name_node: Option<Child>,
+    data_node: Option<Child>,
+}
+
+impl Hdfs {
+    /// Formats it, starts both processes and waits until files can be written.
+    ///
+    /// # Errors
+    /// When Java or the jars are missing, or it does not come up.
+    pub async fn start() -> anyhow::Result<Hdfs> {
+        let engines = std::env::var("MESON_ENGINES").context("MESON_ENGINES: see `make test`")?;
+        let jars = PathBuf::from(engines).join("hadoop/jars");
+        ensure!(jars.is_dir(), "{} is missing: `make engines` makes it", jars.display());
+        let dir = tempfile::Builder::new().prefix("meson-hdfs-").tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut hdfs = Hdfs { dir, jars, port, name_node: None, data_node: None };
+        std::fs::write(hdfs.path("log4j.properties"), LOGGING)?;
+        std::fs::write(hdfs.path("core-site.xml"), settings(&[("fs.defaultFS", &hdfs.address())]))?;
+        std::fs::write(hdfs.path("hdfs-site.xml"), hdfs.settings())?;
+        let formatted =
+            hdfs.java(NAME_NODE, "format.log")?.args(["-format", "-force", "-nonInteractive"]).status()?;
+        ensure!(formatted.success(), "HDFS cannot be formatted:\n{}", hdfs.log("format.log"));
+        hdfs.data_node = Some(hdfs.java(DATA_NODE, "data-node.log")?.spawn()?);
+        hdfs.start_name_node().await?;
+        Ok(hdfs)
+    }
+
+    /// Its address: `hdfs://127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("hdfs://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the NameNode where it does not run, and waits until files can be written.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_name_node(&mut self) -> anyhow::Result<()> {
+        let before = self.log("name-node.log").matches(READY).count();
+        self.name_node = Some(self.java(NAME_NODE, "name-node.log")?.spawn()?);
+        let ready = || async { (self.log("name-node.log").matches(READY).count() > before).then_some(()) };
+        let up = until("the NameNode leaves safe mode", ready).await;
+        up.with_context(|| self.log("name-node.log").lines().rev().take(20).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Ends the NameNode at once.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill_name_node(&mut self) -> anyhow::Result<()> {
+        if let Some(mut name_node) = self.name_node.take() {
+            name_node.kill()?;
+            name_node.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Stops the NameNode in mid-work: it keeps its connections, takes new ones, and answers none.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause_name_node(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume_name_node(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let name_node = self.name_node.as_ref().context("the NameNode does not run")?;
+        Ok(kill(Pid::from_raw(i32::try_from(name_node.id())?), signal)?)
+    }
+
+    fn java(&self, class: &str, log: &str) -> anyhow::Result<Command> {
+        let log = File::options().create(true).append(true).open(self.path(log))?;
+        let mut command = Command::new("java");
+        command
+            .args(JAVA)
+            .arg("-cp")
+            .arg(format!("{}:{}/*", self.dir.path().display(), self.jars.display()))
+            .arg(class)
+            .current_dir(self.dir.path())
+            .env_remove("HADOOP_CONF_DIR")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(command)
+    }
+
+    /// As few surprises and as little waiting as one node of each kind allows.
+    fn settings(&self) -> String {
+        let folder = |name: &str| format!("file://{}", self.path(name).display());
+        settings(&[
+            ("dfs.replication", "1"),
+            ("dfs.namenode.name.dir", &folder("name")),
+            ("dfs.datanode.data.dir", &folder("data")),
+            ("dfs.namenode.rpc-address", &format!("127.0.0.1:{}", self.port)),
+            ("dfs.namenode.http-address", "127.0.0.1:0"),
+            ("dfs.datanode.address", "127.0.0.1:0"),
+            ("dfs.datanode.http.address", "127.0.0.1:0"),
+            ("dfs.datanode.ipc.address", "127.0.0.1:0"),
+            ("dfs.namenode.safemode.extension", "0"),
+            ("dfs.namenode.safemode.min.datanodes", "1"),
+            ("dfs.namenode.fs-limits.min-block-size", "1048576"),
+            ("dfs.blocksize", "1048576"),
+            ("dfs.heartbeat.interval", "1"),
+            ("dfs.datanode.du.reserved", "0"),
+        ])
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn settings(all: &[(&str, &str)]) -> String {
+    let property = |(name, value): &(&str, &str)| {
+        format!("<property><name>{name}</name><value>{value}</value></property>\n")
+    };
+    format!("<configuration>\n{}</configuration>\n", all.iter().map(property).collect::<String>())
+}
+
+impl Drop for Hdfs {
+    fn drop(&mut self) {
+        for process in [self.name_node.as_mut(), self.data_node.as_mut()].into_iter().flatten() {
+            // One that has ended already is as good.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A real Spark for tests: a standalone master and a worker as processes of this machine, from PyPI's pyspark.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+use meson_chaos_tests::until;
+use meson_spark::{Master, State};
+use tempfile::TempDir;
+
+/// The folder that `make engines` makes.
+///
+/// # Errors
+/// When the variable that names it is not set.
+pub fn engines() -> anyhow::Result<PathBuf> {
+    Ok(PathBuf::from(std::env::var("MESON_ENGINES").context("MESON_ENGINES: see `make test`")?))
+}
+
+/// Where Spark is installed.
+///
+/// # Errors
+/// When `make engines` did not make it.
+pub fn home() -> anyhow::Result<PathBuf> {
+    let mut pythons = engines()?.join("spark/lib").read_dir()?;
+    Ok(pythons.next().context("`make engines` makes it")??.path().join("site-packages/pyspark"))
+}
+
+/// The interpreter that came with it.
+///
+/// # Errors
+/// When the variable that names its folder is not set.
+pub fn python() -> anyhow::Result<PathBuf> {
+    Ok(engines()?.join("spark/bin/python"))
+}
+
+/// Settings of an executor that runs spark steps on this machine alone.
+///
+/// # Errors
+/// When there is no Spark.
+pub fn local() -> anyhow::Result<Vec<(String, String)>> {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    Ok([
+        ("MESON_SPARK_HOME", path(home()?)),
+        ("MESON_SPARK_PYTHON", path(python()?)),
+        ("SPARK_LOCAL_IP", "127.0.0.1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into())
+}
+
+/// A master and a worker. Ended when dropped.
+pub struct Standalone {
+    dir: TempDir,
+    processes: Vec<Child>,
+    /// Ports of the master: for applications, of its web interface, of the gateway for drivers.
+    ports: [u16; 3],
+}
+
+/// Cores of the worker; more than the machine has, for steps of tests mostly wait.
+const CORES: &str = "8";
+
+impl Standalone {
+    /// Starts both, and waits until the worker is known.
+    ///
+    /// # Errors
+    /// When Java or Spark are missing, or they do not come up.
+    pub async fn start() -> anyhow::Result<Standalone> {
+        let dir = tempfile::Builder::new().prefix("meson-spark-").tempdir()?;
+        let ports = free_ports()?;
+        let mut spark = Standalone { dir, processes: Vec::new(), ports };
+        let [port, web, gateway] = ports;
+        let properties = format!("spark.master.rest.enabled true\nspark.master.rest.port {gateway}\n");
+        let file = spark.dir.path().join("master.conf");
+        std::fs::write(&file, properties)?;
+        let file = file.to_string_lossy().into_owned();
+        let (port, web) = (port.to_string(), web.to_string());
+        let master =
+            ["--host", "127.0.0.1", "--port", &port, "--webui-port", &web, "--properties-file", &file];
+        spark.run("org.apache.spark.deploy.master.Master", &master)?;
+        let url = spark.url();
+        let work = spark.dir.path().join("work").to_string_lossy().into_owned();
+        let worker = [
+            "--host",
+            "127.0.0.1",
+            "--webui-port",
+            "0",
+            "--cores",
+            CORES,
+            "--memory",
+            "4g",
+            "-d",
+            &work,
+            &url,
+        ];
+        spark.run("org.apache.spark.deploy.worker.Worker", &worker)?;
+        let master = spark.master();
+        until("the worker of Spark is known", || async {
+            (!master.state().await.ok()?.workers.is_empty()).then_some(())
+        })
+        .await
+        .with_context(|| spark.logs())?;
+        Ok(spark)
+    }
+
+    fn run(&mut self, class: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        let name = class.rsplit_once('.').map_or(class, |(_, name)| name);
+        let log = std::fs::File::create(self.dir.path().join(format!("{name}.log")))?;
+        let child = Command::new("java")
+            .args(["-Xmx256m", "-cp"])
+            .arg(home()?.join("jars/*"))
+            .args(MODULES)
+            .arg(class)
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("SPARK_HOME", home()?)
+            .env("SPARK_LOCAL_IP", "127.0.0.1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("java cannot be started")?;
+        self.processes.push(child);
+        Ok(())
+    }
+
+    /// The master, as applications name it.
+    pub fn url(&self) -> String {
+        format!("spark://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// The master's web interface.
+    pub fn master(&self) -> Master {
+        Master::new(&self.web())
+    }
+
+    fn web(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[1])
+    }
+
+    /// Settings of schedulers and executors that use it.
+    ///
+    /// # Errors
+    /// When there is no Spark.
+    pub fn settings(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let own = [
+            ("MESON_SPARK_MASTER", self.url()),
+            ("MESON_SPARK_MASTER_UI", self.web()),
+            ("MESON_SPARK_GATEWAY", format!("http://127.0.0.1:{}", self.ports[2])),
+            ("MESON_SPARK_MASTERS", self.web()),
+        ];
+        Ok(local()?.into_iter().chain(own.map(|(name, value)| (name.to_owned(), value))).collect())
+    }
+
+    /// What runs at the master.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn state(&self) -> anyhow::Result<State> {
+        Ok(self.master().state().await?)
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A jar with the classes of a Scala source.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn jar(&self, source: &str) -> anyhow::Result<PathBuf> {
+        let (file, jar) = (self.dir.path().join("App.scala"), self.dir.path().join("app.jar"));
+        std::fs::write(&file, source)?;
+        let output = Command::new("java")
+            .arg("-cp")
+            .arg(home()?.join("jars/*"))
+            .args(["scala.tools.nsc.Main", "-usejavacp", "-d"])
+            .args([&jar, &file])
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        Ok(jar)
+    }
+
+    fn logs(&self) -> String {
+        let log = |name| std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
+        format!("{}\n{}", log("Master.log"), log("Worker.log"))
+    }
+}
+
+/// What Spark 3.5 needs of the inside of Java 17, as its own launcher gives it.
+const MODULES: [&str; 4] = [
+    "-XX:+IgnoreUnrecognizedVMOptions",
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+];
+
+/// How often it is looked whether a process has ended, before it is ended by force: for ten seconds.
+const END_LOOKS: usize = 200;
+
+impl Drop for Standalone {
+    fn drop(&mut self) {
+        // The worker first, politely: it ends its executors and drivers.
+        for process in self.processes.iter_mut().rev() {
+            let pid = nix::unistd::Pid::from_raw(process.id() as i32);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+            for _ in 0..END_LOOKS {
+                if matches!(process.try_wait(), Ok(Some(_))) {
+                    break;
+                }
+                // tidy: allow sleep: dropping cannot wait on a condition otherwise
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn free_ports() -> anyhow::Result<[u16; 3]> {
+    let held = [
+        TcpListener::bind("127.0.0.1:0")?,
+        TcpListener::bind("127.0.0.1:0")?,
+        TcpListener::bind("127.0.0.1:0")?,
+    ];
+    let mut ports = [0; 3];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}

@@ -1,0 +1,245 @@
+//! `spark` steps on a real Spark: alone on this machine, and with a standalone master, in client and in cluster mode,
+//! through a real trio. What comes out, how it fails, and that an application is never there twice or left behind.
+
+use std::path::Path;
+
+use anyhow::ensure;
+use meson_chaos_tests::{Client, Cluster, Options, until};
+use meson_proto::v1::*;
+use meson_tests::spark::{Standalone, local};
+use meson_tests::system::{start, with};
+use serde_json::{Value, json};
+
+fn step(id: &str, config: Value, mem: &str) -> Value {
+    json!({ "id": id, "kind": "spark", "config": config, "resources": { "cpus": 1, "mem": mem } })
+}
+
+fn one(name: &str, step: Value) -> Value {
+    json!({ "name": name, "nodes": [step] })
+}
+
+/// Says what it was given, and lets Spark add up.
+const SPEAKS: &str = "import sys, meson_sdk as meson
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.appName('a name of its own').getOrCreate()
+total = spark.sparkContext.parallelize(range(100), 4).sum()
+meson.output(total=total, arg=sys.argv[1], conf=spark.conf.get('spark.hadoop.text'))";
+
+/// A text that breaks out of its place wherever it can.
+const HOSTILE: &str = "'\"; touch pwned; $(touch pwned) `touch pwned` \\ --conf x=y é";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_speak_and_fail_as_themselves() -> anyhow::Result<()> {
+    let mut env = local()?;
+    // Four at once would be more than two cores are good for.
+    let cluster =
+        Cluster::start(Options { env: std::mem::take(&mut env), cpus: 2, ..Options::default() }).await?;
+    let client = Client::new(cluster.endpoints());
+    let conf = json!({ "spark.hadoop.text": "{{ params.text }}" });
+    let speaks = json!({ "code": SPEAKS, "args": ["{{ params.text }}"], "conf": conf });
+    let params = json!({ "text": { "type": "string", "default": HOSTILE } });
+    let speaks =
+        start(&client, json!({ "name": "speaks", "params": params, "nodes": [step("a", speaks, "1GiB")] }))
+            .await?;
+    let raises = "from pyspark import SparkContext
+def bad(x): raise ValueError('the reason')
+SparkContext().parallelize(range(4), 2).map(bad).count()";
+    let eats = "from pyspark import SparkContext
+SparkContext()
+x = bytearray(2 << 30)
+while True: x[::4096] = x[::4096]";
+    let stalls = "import time
+from pyspark import SparkContext
+SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
+    let stall = json!({ "code": stalls, "stall": { "after": "4s" } });
+    let silent = json!({ "code": SPEAKS, "args": ["x"], "conf": { "spark.ui.enabled": "false", "spark.hadoop.text": "y" } });
+    let fails = [
+        (
+            step("a", json!({ "code": raises }), "1GiB"),
+            FailureClass::User,
+            "application_failed",
+            "ValueError: the reason",
+        ),
+        (step("a", json!({ "code": eats }), "1GiB"), FailureClass::User, "out_of_memory", "1073741824"),
+        (step("a", stall, "1GiB"), FailureClass::Timeout, "stalled", "no task of local-"),
+    ];
+    let silent = start(&client, one("has-no-interface", step("a", silent, "1GiB"))).await?;
+    let mut runs = Vec::new();
+    for (number, (step, class, reason, text)) in fails.into_iter().enumerate() {
+        runs.push((start(&client, one(&format!("fails-{number}"), step)).await?, class, reason, text));
+    }
+    client.succeed(&speaks).await?;
+    let outputs: Value = serde_json::from_str(&client.nodes(&speaks).await?[0].outputs_json)?;
+    ensure!(outputs == json!({ "total": 4950, "arg": HOSTILE, "conf": HOSTILE }), "{outputs}");
+    client.succeed(&silent).await?;
+    for (run_id, class, reason, text) in runs {
+        let failure = client.wait(&run_id).await?.failure.unwrap_or_default();
+        ensure!(failure.reason == reason && failure.class() == class, "{reason}: {failure:?}");
+        ensure!(failure.message.contains(text), "{text}: {failure:?}");
+    }
+    Ok(())
+}
+
+/// Waits for a file that it is told of, task by task, and notes that it began.
+const WAITS: &str = "import sys, time, os
+from pyspark import SparkContext
+def wait(x):
+    while not os.path.exists(sys.argv[1]): time.sleep(0.2)
+    return x
+sc = SparkContext(appName='renamed')
+open(sys.argv[1] + '.begun', 'a').write('x')
+sc.parallelize(range(4), 2).count()
+sc.parallelize(range(4), 2).map(wait).count()";
+
+async fn on_cluster(executors: usize) -> anyhow::Result<(Standalone, Cluster, Client)> {
+    let spark = Standalone::start().await?;
+    let cluster = Cluster::start(Options { env: spark.settings()?, executors, ..Options::default() }).await?;
+    let client = Client::new(cluster.endpoints());
+    Ok((spark, cluster, client))
+}
+
+async fn applications(spark: &Standalone) -> anyhow::Result<Vec<String>> {
+    Ok(spark.state().await?.active_apps.into_iter().map(|app| app.id).collect())
+}
+
+async fn until_none(spark: &Standalone) -> anyhow::Result<()> {
+    until("no application is left", || async { applications(spark).await.ok()?.is_empty().then_some(()) })
+        .await
+}
+
+async fn until_exists(path: &Path) -> anyhow::Result<()> {
+    until(&format!("{} is there", path.display()), || async { path.exists().then_some(()) }).await
+}
+
+/// What a run says of its only step, once Spark's own figures are in it.
+async fn figures(client: &Client, run_id: &str) -> anyhow::Result<Value> {
+    until("figures of Spark", || async {
+        let node = client.nodes(run_id).await.ok()?.into_iter().next()?;
+        let data: Value = serde_json::from_str(&node.data_json).ok()?;
+        (data["spark"]["tasks"]["known"] == 4).then(|| data["spark"].clone())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_at_a_master_lives_and_ends_with_its_attempt() -> anyhow::Result<()> {
+    let (spark, mut cluster, client) = on_cluster(1).await?;
+    let go = spark.dir().join("go");
+    let conf = json!({ "spark.executor.memory": "512m", "spark.cores.max": 2 });
+    let waits = |go: &Path| {
+        let config = json!({ "code": WAITS, "args": [go.to_string_lossy()], "conf": conf });
+        with(step("a", config, "1GiB"), json!({ "retry": { "platform": { "retries": 3, "delay": "1s" } } }))
+    };
+
+    // Cancelled in the middle of its work: gone from the master when the run has ended.
+    let cancelled = start(&client, one("cancelled", waits(&spark.dir().join("never")))).await?;
+    let seen = figures(&client, &cancelled).await?;
+    ensure!(seen["application_id"] == applications(&spark).await?[0].as_str(), "{seen}");
+    ensure!(seen["jobs"]["known"] == 2 && seen["stages"][0]["tasks"] == 2, "{seen}");
+    client.cancel(&cancelled).await?;
+    ensure!(client.wait(&cancelled).await?.status() == RunStatus::Cancelled, "cancelled");
+    ensure!(applications(&spark).await?.is_empty(), "when the run has ended nothing is left");
+
+    // Executor and leader both die: the application goes on, and ran once.
+    let adopted = start(&client, one("adopted", waits(&go))).await?;
+    figures(&client, &adopted).await?;
+    let first = applications(&spark).await?;
+    cluster.kill_executor(0)?;
+    let leader = cluster.leader().await?;
+    cluster.kill_replica(leader)?;
+    cluster.start_executor(0)?;
+    ensure!(applications(&spark).await? == first, "nothing happened to it");
+    std::fs::write(&go, "")?;
+    client.succeed(&adopted).await?;
+    ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
+    cluster.start_replica(leader)?;
+
+    // All processes of the attempt die, too: the application ends, and only then another begins.
+    let go = spark.dir().join("go-again");
+    let retried = start(&client, one("retried", waits(&go))).await?;
+    figures(&client, &retried).await?;
+    let first = applications(&spark).await?;
+    cluster.kill_executor_and_attempts(0)?;
+    cluster.start_executor(0)?;
+    until("another application than the first", || async {
+        let now = applications(&spark).await.ok()?;
+        assert!(now.len() < 2, "two at once: {now:?}");
+        (now.len() == 1 && now != first).then_some(())
+    })
+    .await?;
+    std::fs::write(&go, "")?;
+    client.succeed(&retried).await?;
+    until_none(&spark).await
+}
+
+/// The same for a jar.
+const APP: &str = r#"import org.apache.spark.{SparkConf, SparkContext}
+object Waits {
+  def main(args: Array[String]): Unit = {
+    val go = args(0)
+    val sc = new SparkContext(new SparkConf())
+    val begun = new java.io.FileOutputStream(go + ".begun", true)
+    begun.write('x'); begun.close()
+    if (args.length > 1) sys.error("the reason")
+    sc.parallelize(1 to 4, 2).count()
+    sc.parallelize(1 to 4, 2).map { x => while (!new java.io.File(go).exists) Thread.`yield`(); x }.count()
+    sc.stop()
+  }
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::Result<()> {
+    let (spark, mut cluster, client) = on_cluster(2).await?;
+    let jar = spark.jar(APP)?.to_string_lossy().into_owned();
+    let go = spark.dir().join("go");
+    let config = |arguments: &[&str]| {
+        let conf =
+            json!({ "spark.executor.memory": "512m", "spark.driver.memory": "512m", "spark.cores.max": 1 });
+        json!({ "jar": jar, "main_class": "Waits", "deploy_mode": "cluster", "args": arguments, "conf": conf })
+    };
+    let retry = json!({ "retry": { "platform": { "retries": 3, "delay": "1s" } } });
+
+    let go_text = go.to_string_lossy().into_owned();
+    let fails = start(&client, one("fails", step("a", config(&[&go_text, "x"]), "256MiB"))).await?;
+    let failure = client.wait(&fails).await?.failure.unwrap_or_default();
+    ensure!(failure.class() == FailureClass::User && failure.message.contains("the reason"), "{failure:?}");
+    std::fs::remove_file(go.with_extension("begun"))?;
+
+    // The executor's machine is lost: the attempt on the other one takes the living application over.
+    let run_id =
+        start(&client, one("taken-over", with(step("a", config(&[&go_text]), "256MiB"), retry))).await?;
+    figures(&client, &run_id).await?;
+    let first = applications(&spark).await?;
+    let agent = client.nodes(&run_id).await?[0].agent_id.clone();
+    let lost = usize::from(!agent_of(&cluster, 0)?.contains(&agent));
+    cluster.kill_executor_and_attempts(lost)?;
+    until("the second attempt runs", || async {
+        let node = client.nodes(&run_id).await.ok()?.into_iter().next()?;
+        (node.status() == NodeStatus::Running && node.attempt == 2).then_some(())
+    })
+    .await?;
+    ensure!(applications(&spark).await? == first, "the first application lives on, alone");
+    // The lost one comes back and finds its attempt dead; the application is no longer its own.
+    cluster.start_executor(lost)?;
+    std::fs::write(&go, "")?;
+    client.succeed(&run_id).await?;
+    ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
+
+    // Nobody is left to end it, and nobody wants it: the leader does.
+    let astray = spark.dir().join("astray").to_string_lossy().into_owned();
+    let run_id = start(&client, one("astray", step("a", config(&[&astray]), "256MiB"))).await?;
+    figures(&client, &run_id).await?;
+    cluster.kill_executor_and_attempts(0)?;
+    cluster.kill_executor_and_attempts(1)?;
+    let _ = client.cancel(&run_id).await?;
+    until_none(&spark).await?;
+    until("no driver is left", || async { spark.state().await.ok()?.active_drivers.is_empty().then_some(()) })
+        .await
+}
+
+/// The id that an executor has given itself.
+fn agent_of(cluster: &Cluster, executor: usize) -> anyhow::Result<String> {
+    let dir = cluster.dir().join(format!("executor-{}", executor + 1));
+    Ok(std::fs::read_to_string(dir.join("executor_id"))?.trim().to_owned())
+}

@@ -1,0 +1,152 @@
+//! `hive`: statements for a HiveServer2, with parameters bound and rows as outputs or as a file.
+
+use serde_json::{Map, Value};
+
+use super::{ConfigCheck, Kind, describe, is_whole_template};
+use crate::expression::is_template;
+use crate::tree::shorten;
+use crate::units::Bytes;
+
+pub(super) static KIND: Kind = Kind {
+    name: "hive",
+    summary: "Runs the statements of `query` or of a `script` at a HiveServer2.",
+    fields: &[
+        "query",
+        "script",
+        "parameters",
+        "identifiers",
+        "server",
+        "database",
+        "user",
+        "auth",
+        "tls",
+        "settings",
+        "results",
+        "path",
+        "format",
+        "max_rows",
+        "spark_ui",
+    ],
+    least_mem: Bytes(0),
+    check,
+};
+
+/// Most rows that may be outputs; the executor has the same bound.
+const ROWS_MAX: u64 = 10_000;
+
+fn check(config: &mut ConfigCheck<'_>) {
+    config.exactly_one(&["query", "script"], "query: SELECT count(*) AS users FROM users");
+    for name in ["query", "script", "server", "database", "user", "path", "spark_ui"] {
+        config.text(name);
+    }
+    config.choice("auth", &["plain", "nosasl"]);
+    config.choice("results", &["none", "outputs", "file"]);
+    config.choice("format", &["csv", "json_lines"]);
+    if config.get("tls").is_some_and(|value| !value.is_boolean() && !is_whole_template(value)) {
+        config.report(&["tls"], "`tls` must be true or false", "write `tls: true`");
+    }
+    check_parameters(config);
+    check_values(config, "identifiers", "table: ratings", |value| value.is_string());
+    let is_plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+    check_values(config, "settings", "hive.exec.parallel: true", is_plain);
+    for name in ["script", "path"] {
+        check_path(config, name);
+    }
+    check_results(config);
+}
+
+fn check_parameters(config: &mut ConfigCheck<'_>) {
+    let is_scalar = |value: &Value| !value.is_array() && !value.is_object();
+    let is_bound = |value: &Value| match value {
+        Value::Array(items) => items.iter().all(is_scalar),
+        other => is_scalar(other),
+    };
+    let parameters = config.get("parameters").and_then(Value::as_object).into_iter().flatten();
+    let empty: Vec<_> = parameters
+        .filter(|(_, value)| value.as_array().is_some_and(Vec::is_empty))
+        .map(|(name, _)| name)
+        .collect();
+    for name in empty {
+        let message = format!("the list `{}` is empty, which has no form in SQL", shorten(name));
+        config.report(&["parameters", name], message, "branch on its length with a `switch`");
+    }
+    check_values(config, "parameters", "country: BR", is_bound);
+    let names = |field| config.get(field).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+    let bad: Vec<_> = ["parameters", "identifiers"]
+        .into_iter()
+        .flat_map(|field| names(field).filter(|name| !is_name(name)).map(move |name| (field, name.clone())))
+        .collect();
+    for (field, name) in bad {
+        let message = format!("`{}` cannot be written as `:name` in a query", shorten(&name));
+        config.report(&[field, &name], message, "use letters, digits and `_`, and no digit first");
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// A field that is a map, of values such as these.
+fn check_values(config: &mut ConfigCheck<'_>, field: &str, example: &str, is_good: impl Fn(&Value) -> bool) {
+    match config.get(field) {
+        None => {}
+        Some(Value::Object(values)) => {
+            for (name, value) in values.iter().filter(|(_, value)| !is_good(value)) {
+                let message = format!("`{name}` in `{field}` cannot be {}", describe(value));
+                config.report(&[field, name], message, format!("write it as in `{example}`"));
+            }
+        }
+        Some(value) if is_whole_template(value) => {}
+        Some(other) => {
+            let message = format!("`{field}` must be a map, not {}", describe(other));
+            config.report(&[field], message, format!("write `{example}` below it"));
+        }
+    }
+}
+
+fn check_path(config: &mut ConfigCheck<'_>, field: &str) {
+    let Some(Value::String(path)) = config.get(field) else { return };
+    if !is_template(path) && (path.starts_with('/') || path.split('/').any(|part| part == "..")) {
+        let message = format!("`{field}` must be a relative path without `..`, not `{}`", shorten(path));
+        config.report(&[field], message, "name a file below the directory of the attempt or the run");
+    }
+}
+
+fn check_results(config: &mut ConfigCheck<'_>) {
+    let results = config.get("results").cloned();
+    if results.as_ref().is_some_and(is_whole_template) {
+        return;
+    }
+    let is_file = results == Some(Value::from("file"));
+    let path = config.get("path").and_then(Value::as_str).map(str::to_owned);
+    match path {
+        None if is_file => config.required("path", "path: rows.csv"),
+        Some(_) if !is_file => {
+            config.report(
+                &["path"],
+                "`path` is only for rows in a file",
+                "add `results: file`, or remove it",
+            );
+        }
+        Some(path) if config.get("format").is_none() && !is_template(&path) && !tells_format(&path) => {
+            let message = format!("`{}` does not tell in which form to write", shorten(&path));
+            config.report(&["path"], message, "add `format: csv` or `format: json_lines`");
+        }
+        _ => {}
+    }
+    match config.get("max_rows") {
+        None => {}
+        Some(value) if is_whole_template(value) => {}
+        Some(value) if value.as_u64().is_some_and(|rows| (1..=ROWS_MAX).contains(&rows)) => {}
+        Some(other) => {
+            let message =
+                format!("`max_rows` must be a number from 1 to {ROWS_MAX}, not {}", describe(other));
+            config.report(&["max_rows"], message, "use `results: file` for larger results");
+        }
+    }
+}
+
+fn tells_format(path: &str) -> bool {
+    [".csv", ".jsonl", ".ndjson"].iter().any(|end| path.ends_with(end))
+}
