@@ -215,12 +215,12 @@ mod tests {
             covered[range].fill(true);
         }
         let mut shown = Vec::new();
-        for at in 0..text.len() {
+        for (at, byte) in text.iter().enumerate() {
             if begins[at] {
                 shown.extend_from_slice(MASKED.as_bytes());
             }
             if !covered[at] {
-                shown.push(text[at]);
+                shown.push(*byte);
             }
         }
         shown
