@@ -53,6 +53,7 @@ pub fn node(node: &Node) -> Value {
         "ready_at": time(&node.ready_at), "started_at": time(&node.started_at), "ended_at": time(&node.ended_at),
         "waiting_reason": node.waiting_reason, "children_done": node.children_done,
         "children_total": node.children_total, "sequence": node.sequence, "data": parsed(&node.data_json),
+        "holds": node.holds.map_or(Value::Null, |holds| resources(&Some(holds))),
     })
 }
 

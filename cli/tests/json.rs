@@ -45,13 +45,18 @@ async fn runs_are_listed() {
 #[tokio::test]
 async fn nodes_are_listed() {
     let fake = Fake::start();
-    let training =
-        Node { percent: Some(40.0), message: "fold 2".into(), ..node("train", NodeStatus::Running) };
+    let training = Node {
+        percent: Some(40.0),
+        message: "fold 2".into(),
+        holds: Some(Resources { mem_bytes: 1 << 30, ..Resources::default() }),
+        ..node("train", NodeStatus::Running)
+    };
     fake.script.list_nodes.then(Ok(ListNodesResponse { nodes: vec![training], ..Default::default() }));
     let arguments = ["-o", "json", "runs", "nodes", "1-run", "--status", "running", "--prefix", "tr"];
     let shown = &against(&[&fake.address], &arguments).await.json()["nodes"][0];
     assert_eq!((&shown["path"], &shown["status"]), (&json!("train"), &json!("running")));
     assert_eq!((&shown["percent"], &shown["ended_at"]), (&json!(40.0), &json!(null)));
+    assert_eq!(shown["holds"]["mem_bytes"], json!(1 << 30));
     let asked = fake.script.list_nodes.only();
     assert_eq!((asked.statuses, asked.path_prefix.as_str()), (vec![5], "tr"));
     let table = against(&[&fake.address], &["runs", "nodes", "1-run"]).await.out;

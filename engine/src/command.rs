@@ -104,6 +104,9 @@ pub struct Register {
     /// Its content hash.
     #[prost(string, tag = "2")]
     pub hash: String,
+    /// The format that it needs, see [`crate::plan::Plan::format`]; 0 for the first.
+    #[prost(uint32, tag = "3")]
+    pub format: u32,
 }
 
 /// See [`Command::Start`].

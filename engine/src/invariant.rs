@@ -29,6 +29,8 @@ pub fn check(state: &State) -> Result<(), Broken> {
     })?;
     ensure(built.live == state.index.live, || "the living attempts are not what the nodes say".into())?;
     ensure(built.ended == state.index.ended, || "the ended runs are not what the runs say".into())?;
+    let newest = state.definitions.values().map(|registered| registered.plan.format()).max().unwrap_or(0);
+    ensure(newest <= state.format(), || format!("a definition needs format {newest}"))?;
     for (agent_id, agent) in &state.agents {
         let held = state.held(agent_id);
         ensure(held.fits(agent.total), || {
@@ -49,6 +51,12 @@ fn check_run(state: &State, run: &Run) -> Result<(), Broken> {
         if let Some(counter) = counts.of(node.status()) {
             *counter += 1;
         }
+    }
+    let held = run.nodes.iter().filter(|(_, node)| node.status().is_live());
+    for (no, node) in held {
+        let holds = node.attempt.as_ref().map(|attempt| attempt.holds);
+        let needs = state.needs(run, *no);
+        ensure(holds == needs, || format!("run {id}, node {no}: holds {holds:?}, by its step {needs:?}"))?;
     }
     ensure(counts == run.head.counts, || {
         format!("run {id}: tallies {:?}, counted {counts:?}", run.head.counts)

@@ -221,6 +221,9 @@ pub struct Node {
     /// Set for composites that opened.
     #[prost(message, optional, boxed, tag = "19")]
     pub composite: Option<Box<Composite>>,
+    /// Attempts that were killed for using too much memory and followed by one with more.
+    #[prost(uint32, tag = "20")]
+    pub memory_kills: u32,
 }
 
 impl Node {

@@ -146,6 +146,15 @@ impl State {
         body.nodes.get((no - scope.first) as usize)
     }
 
+    /// What the next attempt of a step is to hold of its agent, or the living one holds; none for other nodes.
+    pub fn needs(&self, run: &Run, no: NodeNo) -> Option<Amounts> {
+        let step = self.planned(run, no)?.step()?;
+        let needs = Amounts::from(&step.resources);
+        let Some(growth) = &step.retry.memory else { return Some(needs) };
+        let kills = run.nodes.get(&no)?.memory_kills;
+        Some(Amounts { mem_bytes: growth.size_after(step.resources.mem, kills).0, ..needs })
+    }
+
     /// Number of living attempts.
     pub fn live_count(&self) -> usize {
         self.index.live.values().map(OrdSet::len).sum()

@@ -12,6 +12,7 @@ use meson_engine::plan::PlanWork;
 use meson_engine::record::{Agent, Amounts, Failure};
 use meson_engine::status::{FailureClass, NodeStatus, RunStatus};
 use meson_engine::{State, apply, apply_bytes, format, invariant, snapshot};
+use meson_workflow::Definition;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -46,6 +47,10 @@ fn node_json(place: usize, (needs, shape, trigger, mode, retries): Shape, inner:
             json!({ "switch": { "branches": [{ "when": "x", "nodes": inner }], "default": { "nodes": inner } } })
         }
         4 => json!({ "wait": { "signal": "go" }, "timeout": "1m" }),
+        5 => {
+            let memory = json!({ "factor": 2.5, "max": "400MiB" });
+            json!({ "kind": "noop", "retry": { "user": { "retries": retries }, "memory": memory } })
+        }
         _ => json!({ "kind": "noop", "timeout": "1m", "retry": { "user": { "retries": retries } } }),
     };
     node.as_object_mut().unwrap().extend(work.as_object().unwrap().clone());
@@ -109,7 +114,12 @@ impl World {
     fn new(definition: &Value) -> World {
         let mut world =
             World { state: State::default(), log: Vec::new(), now_ms: 1_000, terminal: BTreeMap::new() };
-        world.propose(Register { definition: definition.to_string(), hash: "hash".into() }.into());
+        let definition: Definition = serde_json::from_value(definition.clone()).unwrap();
+        let register = Register { hash: "hash".into(), ..Register::new(&definition) };
+        if register.format > world.state.format() {
+            world.propose(Raise { format: register.format }.into());
+        }
+        world.propose(register.into());
         AGENTS.iter().for_each(|agent| world.propose(agent_up(agent)));
         world.propose(start("first").into());
         world
@@ -297,18 +307,19 @@ fn report(state: &State, run: u64, node: u32, with: u8) -> Report {
     let run = &state.runs[&run];
     let attempt = run.nodes[&node].attempt.as_ref().unwrap();
     let id = AttemptId { run_id: run.info.run_id.clone(), node, attempt: attempt.number };
-    let (event, class) = match with % 8 {
-        0 => (Event::Running, None),
-        1..=4 => (Event::Succeeded, None),
-        5 => (Event::Failed, Some(FailureClass::User)),
-        6 => (Event::Failed, Some(FailureClass::Platform)),
-        _ => (Event::Failed, Some(FailureClass::Timeout)),
+    let (event, class, reason) = match with % 9 {
+        0 => (Event::Running, None, ""),
+        1..=4 => (Event::Succeeded, None, ""),
+        5 => (Event::Failed, Some(FailureClass::User), "x"),
+        6 => (Event::Failed, Some(FailureClass::Platform), "x"),
+        7 => (Event::Failed, Some(FailureClass::User), "out_of_memory"),
+        _ => (Event::Failed, Some(FailureClass::Timeout), "x"),
     };
     Report {
         attempt_id: id.to_string(),
         fence: attempt.fence,
         event: event as i32,
-        failure: class.map(|class| Failure::new(class, "x", "x")),
+        failure: class.map(|class| Failure::new(class, reason, "x")),
         ..Report::default()
     }
 }

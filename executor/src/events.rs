@@ -9,6 +9,9 @@ use meson_proto::v1::{Artifact, AttemptProgress};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::secrets::mask::Mask;
+use crate::task::dirs::write_whole;
+
 /// Outputs of an attempt in all, as JSON.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Longest line.
@@ -140,6 +143,23 @@ fn bounded(mut text: String) -> String {
         text.truncate(end);
     }
     text
+}
+
+/// Takes what a mask hides out of the events file of a step that has ended, for those who look at it later.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn scrub(path: &Path, mask: &Mask) -> io::Result<()> {
+    if mask.is_empty() {
+        return Ok(());
+    }
+    let lines = Tail::default().read(path, true)?;
+    let masked = lines.iter().map(|line| mask.line(line));
+    if masked.clone().zip(&lines).all(|(masked, line)| masked == line.as_slice()) {
+        return Ok(());
+    }
+    let text: Vec<u8> = masked.flat_map(|line| [line.trim_ascii_end(), b"\n"].concat()).collect();
+    write_whole(path, &text)
 }
 
 /// Reads lines from an events file as it grows.

@@ -2,7 +2,7 @@
 //!
 //! `session` speaks with the leader, `attempts` holds what runs, `task` is one child process tree under its supervisor,
 //! `runners` know the step technologies, `outbox` keeps reports until they are acknowledged, `logs` ships output to the
-//! replicas, `agent` is the way to Mesos, where a Mesos agent started it, `drive` follows work that engines do elsewhere, `fs`
+//! replicas, `secrets` reads what steps must not show and masks it, `agent` is the way to Mesos, where a Mesos agent started it, `drive` follows work that engines do elsewhere, `fs`
 //! is how steps reach storage. The executor decides nothing about runs: it does what it is told, once, and says what became of it.
 //!
 //! Stopping. SIGTERM, SIGINT and even `kill -9` of the executor leave its attempts running under their supervisors, until
@@ -27,6 +27,7 @@ pub mod logs;
 pub mod outbox;
 pub mod runners;
 mod sabotage;
+pub mod secrets;
 pub mod session;
 pub mod task;
 pub mod telemetry;

@@ -52,6 +52,9 @@ fn run() -> anyhow::Result<()> {
     // Attempts have other working directories.
     config.data_dir = std::path::absolute(&config.data_dir).context("data directory")?;
     config.workspaces = std::path::absolute(config.workspaces()).context("workspaces")?;
+    if !config.secrets_dir.as_os_str().is_empty() {
+        config.secrets_dir = std::path::absolute(&config.secrets_dir).context("secrets directory")?;
+    }
     let workers = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
     // A thread for the session alone: nothing that attempts do to the disk may delay a heartbeat.
     let session = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;

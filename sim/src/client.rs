@@ -29,10 +29,7 @@ pub struct Client {
 impl Client {
     /// Registers the workflow.
     pub async fn register(&self) {
-        let definition = definition();
-        let hash = definition.content_hash().as_str().to_owned();
-        let command = Register { definition: definition.canonical_json(), hash };
-        self.until_answered(command.into()).await;
+        self.until_answered(Register::new(&definition()).into()).await;
     }
 
     /// All that a client does, spread over a time.

@@ -109,6 +109,13 @@ pub fn is_environment_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// Whether a text can name a secret: a path that cannot leave the directory it is looked for in.
+pub fn is_secret_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    text.len() <= limits::SECRET_NAME_CHARS
+        && text.split('/').all(|part| !matches!(part, "" | "." | "..") && part.chars().all(is_plain))
+}
+
 /// The candidate nearest to a mistyped name, if one is near enough to be worth a question.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer names are left alone: no valid name is that long, and the distance costs their product.

@@ -35,6 +35,8 @@ pub const CONFIG_BYTES: usize = 256 << 10;
 pub const WORKFLOW_NAME_CHARS: usize = 128;
 /// Characters of a node id, and of a name of a parameter, output, item, state, signal or agent attribute.
 pub const NAME_CHARS: usize = 64;
+/// Characters of a secret's name.
+pub const SECRET_NAME_CHARS: usize = 256;
 /// Characters of a description.
 pub const DESCRIPTION_CHARS: usize = 4_096;
 /// Retries of one policy.

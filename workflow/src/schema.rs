@@ -37,6 +37,6 @@ pub(crate) fn one_work(schema: &mut Schema) {
 }
 
 fn step_fields_need_kind() -> Map<String, Value> {
-    let fields = ["config", "env", "fetch", "resources", "constraints", "priority", "retry"];
+    let fields = ["config", "env", "secrets", "fetch", "resources", "constraints", "priority", "retry"];
     fields.into_iter().map(|field| (field.to_owned(), json!({ "required": ["kind"] }))).collect()
 }

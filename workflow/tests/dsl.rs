@@ -85,6 +85,7 @@ fn every_option_of_a_step() {
                     .python("train.py")
                     .args(["--rounds".to_owned(), param("rounds").template()])
                     .env("TRY", attempt().template())
+                    .secret("DB_PASSWORD", "hive/password")
                     .fetch("/data/train.py")
                     .cpus(2.0)
                     .mem("4096MiB")
@@ -94,6 +95,7 @@ fn every_option_of_a_step() {
                     .priority(7)
                     .retry_user(3)
                     .retry_platform(10)
+                    .retry_memory("8GiB")
                     .timeout("10m")
                     .on_failure(FailureMode::Now),
             )
@@ -111,11 +113,12 @@ fn every_option_of_a_step() {
             kind: python
             config: { script: train.py, args: ['--rounds', '{{ params.rounds }}'] }
             env: { TRY: '{{ attempt }}' }
+            secrets: { DB_PASSWORD: hive/password }
             fetch: [{ uri: /data/train.py, extract: false }]
             resources: { cpus: 2, mem: 4GiB, disk: 1024MiB, gpus: 1 }
             constraints: [{ attribute: zone, operator: in, values: [a, b] }]
             priority: 7
-            retry: { user: { retries: 3 } }
+            retry: { user: { retries: 3 }, memory: { max: 8192MiB, factor: 2, delay: 1s } }
             timeout: 600s
             on_failure: now
             trigger: all_succeeded

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use meson_workflow::definition::{Definition, Node, Retry, Step, TriggerRule, Work};
-use meson_workflow::units::Millis;
+use meson_workflow::definition::{Definition, MemoryGrowth, Node, Retry, Step, TriggerRule, Work};
+use meson_workflow::units::{Bytes, Millis};
 use meson_workflow::validate;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -15,6 +15,7 @@ fn step(id: usize, needs: Vec<usize>) -> Node {
         kind: "noop".into(),
         config: serde_json::Map::new(),
         env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         fetch: vec![],
         resources: Default::default(),
         constraints: vec![],
@@ -116,6 +117,26 @@ proptest! {
         let text = problems.to_string();
         prop_assert!(text.contains("cycle") || text.contains("needs itself"), "{}", text);
         prop_assert!(text.contains(&id));
+    }
+
+    #[test]
+    fn memory_grows_from_the_steps_own_to_the_most(
+        mem in 1u64..1 << 46, more in 0u64..1 << 46, factor in 1.0001f64..100.0, retries in prop::option::of(0u32..20),
+    ) {
+        let growth = MemoryGrowth { factor, retries, ..MemoryGrowth::up_to(Bytes(mem + more)) };
+        let sizes: Vec<u64> = growth.sizes(Bytes(mem)).map(|size| size.0).collect();
+        prop_assert_eq!(sizes[0], mem);
+        for pair in sizes.windows(2) {
+            let exact = pair[0] as f64 * factor;
+            prop_assert!(pair[1] > pair[0] && pair[1] as f64 <= exact.max(pair[0] as f64 + 1.0) + 1.0, "{:?}", pair);
+            prop_assert!(pair[1] == mem + more || pair[1] as f64 >= exact);
+        }
+        let last = sizes[sizes.len() - 1];
+        prop_assert!(sizes.len() <= retries.unwrap_or(1_000) as usize + 1);
+        prop_assert!(last == mem + more || sizes.len() == retries.unwrap_or(1_000) as usize + 1);
+        for kills in [0, 1, sizes.len(), 5_000] {
+            prop_assert_eq!(growth.size_after(Bytes(mem), kills as u32).0, *sizes.get(kills).unwrap_or(&last));
+        }
     }
 
     #[test]

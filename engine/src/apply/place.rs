@@ -55,7 +55,7 @@ fn check(state: &State, command: &Place) -> std::result::Result<Amounts, Refusal
     if !agent.kinds.contains(&step.kind) {
         return Err(no_room(format!("agent `{}` runs no steps of kind `{}`", command.agent, step.kind)));
     }
-    let needs = Amounts::from(&step.resources);
+    let needs = state.needs(run, command.node).ok_or_else(|| stale("the node is not a step"))?;
     let free = agent.total.minus(state.held(&command.agent));
     if !needs.fits(free) {
         return Err(no_room(format!("agent `{}` has no room for the step", command.agent)));

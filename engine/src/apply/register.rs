@@ -6,6 +6,7 @@ use meson_workflow::Definition;
 
 use super::Result;
 use crate::command::Register;
+use crate::format::FIRST;
 use crate::outcome::{Outcome, RefusalKind, refused};
 use crate::plan::Plan;
 use crate::state::{Registered, State, Version};
@@ -17,6 +18,11 @@ pub(super) fn apply(state: &mut State, command: Register) -> Result {
     let plan = Plan::new(&definition);
     if plan.bodies.iter().any(|body| body.nodes.is_empty()) {
         return Err(refused(RefusalKind::Unreadable, "the definition has a graph without nodes"));
+    }
+    let needed = plan.format();
+    if needed > command.format.max(FIRST) {
+        let message = format!("the definition needs format {needed}, and the command does not say so");
+        return Err(refused(RefusalKind::WrongState, message));
     }
     let name = definition.name;
     let mut versions = state.workflows.get(&name).cloned().unwrap_or_default();

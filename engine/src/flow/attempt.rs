@@ -25,6 +25,9 @@ pub(crate) fn pause_ms(policy: &RetryPolicy, retry: u32) -> u64 {
     if pause >= policy.max_delay.0 as f64 { policy.max_delay.0 } else { pause as u64 }
 }
 
+/// The reason that executors give when they killed an attempt for using more memory than it had.
+pub const OUT_OF_MEMORY: &str = "out_of_memory";
+
 /// The format from which on an end that nobody asked for is the platform's.
 const UNASKED: u32 = 3;
 
@@ -42,6 +45,13 @@ impl Flow<'_> {
             KillCause::No => {}
         }
         let class = failure.class();
+        let stopped = self.stop_over(self.node(no).scope()).is_some();
+        if class == FailureClass::User && failure.reason == OUT_OF_MEMORY && !stopped {
+            let pause_ms = self.grow(no, &mut failure);
+            if let Some(pause_ms) = pause_ms {
+                return self.back_off(no, failure, pause_ms);
+            }
+        }
         let node = self.node_mut(no);
         match class {
             FailureClass::User => node.failures_user += 1,
@@ -51,13 +61,34 @@ impl Flow<'_> {
         }
         let planned = self.planned(no);
         let retry = planned.step().and_then(|step| policy(&step.retry, class, self.node(no)));
-        let stopped = self.stop_over(self.node(no).scope()).is_some();
         match retry {
             Some((policy, failures)) if failures <= policy.retries && !stopped => {
                 self.back_off(no, failure, pause_ms(&policy, failures));
             }
             _ => self.fail(no, failure),
         }
+    }
+
+    /// Gives the next attempt more memory, if the step allows it and the most was not tried yet. Returns the pause before
+    /// that attempt; none makes it a failure like others of the step's own, which says what was tried.
+    fn grow(&mut self, no: NodeNo, failure: &mut Failure) -> Option<u64> {
+        let planned = self.planned(no);
+        let step = planned.step()?;
+        let growth = step.retry.memory.as_ref()?;
+        let (mem, kills) = (step.resources.mem, self.node(no).memory_kills);
+        let (had, next) = (growth.size_after(mem, kills), growth.sizes(mem).nth(kills as usize + 1));
+        let said = match next {
+            Some(next) => format!("too little memory with {had}; the next attempt gets {next}"),
+            None if kills == 0 => format!("too little memory with {had}, the most that it may have"),
+            None => format!(
+                "too little memory with {had}, the most that it may have; {} sizes were tried, from {mem} on",
+                kills + 1
+            ),
+        };
+        failure.message = format!("{}\n{said}", failure.message);
+        next?;
+        self.node_mut(no).memory_kills += 1;
+        Some(growth.delay.0)
     }
 
     fn back_off(&mut self, no: NodeNo, failure: Failure, pause_ms: u64) {

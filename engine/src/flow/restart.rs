@@ -124,6 +124,7 @@ impl Flow<'_> {
         node.failures_user = 0;
         node.failures_platform = 0;
         node.failures_timeout = 0;
+        node.memory_kills = 0;
         node.failure = None;
         node.composite = None;
     }

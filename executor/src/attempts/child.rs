@@ -1,7 +1,8 @@
 //! The life of an attempt with a child process: prepare, start, follow, report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,14 @@ use tracing::{error, info, warn};
 use super::{Executor, Order, Progress, contract, workspace};
 use crate::clock;
 use crate::drive::Verdict;
-use crate::events::{Refused, Tail};
+use crate::events::{self, Refused, Tail};
 use crate::logs::AttemptLog;
 use crate::runners::Program;
+use crate::secrets::Secrets;
+use crate::secrets::mask::Mask;
 use crate::task::dirs::AttemptDir;
 use crate::task::handle::{self, Watch};
-use crate::task::spec::{self, Cause, Exit, Spec};
+use crate::task::spec::{self, Cause, Exit, Process, Spec};
 use crate::task::{cleanup, exit, record};
 
 /// How often events and log of a running attempt are looked at.
@@ -34,6 +37,9 @@ struct Child {
     progress: Arc<Progress>,
     orders: mpsc::Receiver<Order>,
     events: Tail,
+    /// What its process alone may know.
+    secrets: Secrets,
+    mask: Mask,
     /// Overrides what the exit says.
     failure: Option<Failure>,
     /// What the supervisor runs in the end; run from here when the supervisor could not.
@@ -80,7 +86,16 @@ pub async fn adopt(
     orders: mpsc::Receiver<Order>,
 ) {
     let Some(child) = Child::create(executor, launch, progress, orders) else { return };
-    let child = Child { cleanup, ..child };
+    let variables: Vec<String> = child.launch.secrets.keys().cloned().collect();
+    let mut secrets = Secrets::default();
+    if !variables.is_empty() {
+        let process = record::read(&child.dir.record()).child.filter(Process::is_alive);
+        let now = Secrets::read(&child.executor.config.secrets_dir, &child.launch.secrets);
+        // What it was started with counts; the files may have changed since, and are what is left when it has ended.
+        let own = process.map(|process| Secrets::of_process(process.pid, &variables));
+        secrets = own.unwrap_or_default().or(now.unwrap_or_default());
+    }
+    let child = Child { cleanup, mask: Mask::new(&secrets), secrets, ..child };
     child.follow(watch, "executor_restart_lost").await;
 }
 
@@ -113,6 +128,8 @@ impl Child {
                 progress,
                 orders,
                 events: Tail::default(),
+                secrets: Secrets::default(),
+                mask: Mask::new(&Secrets::default()),
                 failure: None,
                 cleanup: Vec::new(),
                 left_behind: String::new(),
@@ -142,9 +159,11 @@ impl Child {
             executor.fetcher.bring_all(&launch.fetch, &dir.work()).await.map_err(|error| error.failure())?;
             workspace::make(&executor.store, launch).await?;
             executor.lease.held().await;
-            write_inputs(executor, launch, dir, &program).map_err(|error| platform("executor_disk", &error))
+            write_inputs(executor, launch, dir, &program)
+                .map_err(|error| platform("executor_disk", &error))?;
+            read_secrets(executor.config.secrets_dir.clone(), launch.secrets.clone()).await
         };
-        tokio::select! {
+        self.secrets = tokio::select! {
             prepared = prepared => prepared?,
             () = sleep(Duration::from_millis(timeout_ms)) => {
                 return Err(exit::new(FailureClass::Timeout, "timeout", "timed out before its start"));
@@ -153,7 +172,8 @@ impl Child {
                 *discard = unwanted;
                 return Err(exit::new(FailureClass::Cancelled, "killed", "killed before its start"));
             }
-        }
+        };
+        self.mask = Mask::new(&self.secrets);
         self.cleanup.clone_from(&program.cleanup);
         let spec = self.spec(program, launched_at);
         let (dir, attempt_id) = (self.dir.clone(), self.launch.attempt_id.clone());
@@ -165,7 +185,9 @@ impl Child {
         let shared = workspace::of(&self.launch, &self.executor.config.workspaces());
         let own = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        contract::environment(own, runner, &self.launch, &self.dir, &shared)
+        let mut env = contract::environment(own, runner, &self.launch, &self.dir, &shared);
+        env.extend(self.secrets.variables().map(|(name, value)| (name.clone(), value.clone())));
+        env
     }
 
     fn spec(&self, program: Program, launched_at: u64) -> Spec {
@@ -174,6 +196,7 @@ impl Child {
         Spec {
             argv: program.argv,
             env: self.environment(program.env),
+            secrets: self.secrets.variables().map(|(name, _)| name.clone()).collect(),
             cleanup: program.cleanup,
             cwd: self.dir.work(),
             timeout_at: if self.launch.timeout_ms == 0 {
@@ -224,7 +247,11 @@ impl Child {
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }
         self.look(true);
+        if let Err(error) = events::scrub(&self.dir.events(), &self.mask) {
+            warn!(attempt_id = self.launch.attempt_id, %error, "secrets may be left among its events");
+        }
         if !left_behind.is_empty() {
+            let left_behind = self.mask.text(&left_behind).into_owned();
             self.left_behind = format!("what it began elsewhere may go on: {left_behind}");
             warn!(attempt_id = self.launch.attempt_id, left_behind, "not all of the attempt could be ended");
             self.log.say(&self.left_behind);
@@ -242,6 +269,7 @@ impl Child {
             Vec::new()
         });
         for line in lines {
+            let line = self.mask.line(&line);
             match self.progress.update(|said| said.take(&line)) {
                 Ok(()) => {}
                 Err(refused @ Refused::Malformed(_)) => self.log.say(&refused.to_string()),
@@ -304,6 +332,7 @@ impl Child {
             if !self.left_behind.is_empty() {
                 failure.message = format!("{} ({})", failure.message, self.left_behind);
             }
+            failure.message = self.mask.text(&failure.message).into_owned();
             failure
         });
         let said = self.progress.said();
@@ -329,6 +358,15 @@ impl Child {
             ..Report::default()
         }
     }
+}
+
+/// Off this thread: it may be a file system of the network that is asked.
+async fn read_secrets(dir: PathBuf, wanted: HashMap<String, String>) -> Result<Secrets, Failure> {
+    if wanted.is_empty() {
+        return Ok(Secrets::default());
+    }
+    let read = tokio::task::spawn_blocking(move || Secrets::read(&dir, &wanted)).await;
+    read.map_err(|error| platform("secret_unreadable", &error))?.map_err(|error| error.failure())
 }
 
 fn platform(reason: &str, error: &dyn std::fmt::Display) -> Failure {

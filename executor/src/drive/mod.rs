@@ -17,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::runners::{self, Place, Program, Rejected};
+use crate::secrets::Secrets;
+use crate::secrets::mask::Mask;
 use crate::task::dirs::{self, AttemptDir};
 use crate::task::{exit, spec};
 
@@ -50,6 +52,9 @@ pub struct Job {
     pub dir: PathBuf,
     /// Variables that the step asks for by itself.
     pub env: Vec<(String, String)>,
+    /// Variables of the driver's own environment that hold the step's secrets.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// Thousandths of a core.
     pub cpus_milli: u64,
     /// Bytes of memory; 0 for no limit.
@@ -165,6 +170,7 @@ pub fn program(launch: &Launch, place: &Place<'_>, config: &impl Serialize) -> R
         fence: launch.fence,
         dir: place.dir.root().to_owned(),
         env: launch.env.clone().into_iter().collect(),
+        secrets: launch.secrets.keys().cloned().collect(),
         cpus_milli: resources.cpus_milli,
         mem_bytes: resources.mem_bytes,
         kill_grace_ms: grace,
@@ -198,6 +204,10 @@ fn run_job(what: &str, job: &Path) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
         Err(verdict) => {
+            // An engine's words may hold what it was told.
+            let secrets = Secrets::of(&std::env::vars().collect(), &job.secrets);
+            let message = Mask::new(&secrets).text(&verdict.message).into_owned();
+            let verdict = Verdict { message, ..verdict };
             eprintln!("{}", verdict.message());
             if what == DRIVE {
                 // Without it the exit status and what stands above have to tell.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::dirs::AttemptDir;
 use crate::clock;
 use crate::logs::index::{self, Entry, RECORD_BYTES_MAX};
+use crate::secrets::mask::{Mask, Stream};
 
 /// How long the beginning of a line waits for its end.
 const HOLD: Duration = Duration::from_millis(100);
@@ -31,17 +32,17 @@ pub struct Output {
 }
 
 impl Output {
-    /// Takes the child's pipes.
+    /// Takes the child's pipes. What the mask hides never reaches the disk.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn new(dir: &AttemptDir, child: &mut Child, bytes_max: u64) -> io::Result<Self> {
+    pub fn new(dir: &AttemptDir, child: &mut Child, bytes_max: u64, mask: &Mask) -> io::Result<Self> {
         let missing = || io::Error::other("the child has no output pipe");
         let stdout: OwnedFd = child.stdout.take().ok_or_else(missing)?.into();
         let stderr: OwnedFd = child.stderr.take().ok_or_else(missing)?.into();
         Ok(Self {
-            stdout: Pump::new(LogStream::Stdout, stdout)?,
-            stderr: Pump::new(LogStream::Stderr, stderr)?,
+            stdout: Pump::new(LogStream::Stdout, stdout, mask)?,
+            stderr: Pump::new(LogStream::Stderr, stderr, mask)?,
             store: Store { dir: dir.clone(), files: None, written: 0, bytes_max },
         })
     }
@@ -113,6 +114,9 @@ impl Store {
 struct Pump {
     stream: LogStream,
     pipe: Option<pipe::Receiver>,
+    /// What was read last, before it is masked.
+    read: Vec<u8>,
+    masked: Stream,
     held: Vec<u8>,
     held_until: Option<Instant>,
     /// Bytes of `held` to log now.
@@ -120,9 +124,10 @@ struct Pump {
 }
 
 impl Pump {
-    fn new(stream: LogStream, pipe: OwnedFd) -> io::Result<Self> {
+    fn new(stream: LogStream, pipe: OwnedFd, mask: &Mask) -> io::Result<Self> {
         let pipe = Some(pipe::Receiver::from_owned_fd(pipe)?);
-        Ok(Self { stream, pipe, held: Vec::new(), held_until: None, due: 0 })
+        let (read, held, masked) = (Vec::new(), Vec::new(), Stream::new(mask.clone()));
+        Ok(Self { stream, pipe, read, masked, held, held_until: None, due: 0 })
     }
 
     fn is_open(&self) -> bool {
@@ -133,12 +138,15 @@ impl Pump {
     async fn fill(&mut self) {
         let Some(pipe) = self.pipe.as_mut() else { return };
         let read = match self.held_until {
-            Some(until) => tokio::time::timeout_at(until, pipe.read_buf(&mut self.held)).await,
-            None => Ok(pipe.read_buf(&mut self.held).await),
+            Some(until) => tokio::time::timeout_at(until, pipe.read_buf(&mut self.read)).await,
+            None => Ok(pipe.read_buf(&mut self.read).await),
         };
         match read {
             Ok(Ok(0) | Err(_)) => self.close(),
-            Ok(Ok(_)) => self.find_lines(),
+            Ok(Ok(_)) => {
+                self.masked.push(&mut self.read, &mut self.held);
+                self.find_lines();
+            }
             Err(_) => self.due = self.held.len(),
         }
     }
@@ -153,6 +161,7 @@ impl Pump {
 
     fn close(&mut self) {
         self.pipe = None;
+        self.masked.finish(&mut self.held);
         self.due = self.held.len();
     }
 

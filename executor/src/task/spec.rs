@@ -13,6 +13,9 @@ pub struct Spec {
     pub argv: Vec<String>,
     /// The whole environment.
     pub env: BTreeMap<String, String>,
+    /// Those of its variables whose values must not be seen in the log.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// Working directory.
     pub cwd: PathBuf,
     /// Boot-time milliseconds at which the attempt times out; 0 for never.

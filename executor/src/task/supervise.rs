@@ -26,6 +26,8 @@ use super::pump::Output;
 use super::record::{self, Fact};
 use super::spec::{self, Cause, Exit, KillOrder, Process, Spec};
 use super::{cleanup, memory, proc};
+use crate::secrets::Secrets;
+use crate::secrets::mask::Mask;
 use crate::{clock, fs, lease};
 
 /// How often the memory of the tree is looked at.
@@ -138,7 +140,8 @@ impl Tree {
             // Only a second way to find the tree, should the supervisor die: not worth failing for.
             let _ = record::append(&dir.record(), &Fact::Child(process));
         }
-        let output = Output::new(dir, &mut child, spec.log_bytes_max).map_err(|error| {
+        let mask = Mask::new(&Secrets::of(&spec.env, &spec.secrets));
+        let output = Output::new(dir, &mut child, spec.log_bytes_max, &mask).map_err(|error| {
             // Nothing of it may go on unsupervised; it has hardly begun.
             proc::kill_hard(&[pid]);
             failed(error)
@@ -248,12 +251,19 @@ impl Tree {
             Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
             _ => (None, None),
         };
-        let cause = self.stopping.map_or(Cause::Exited, |(cause, _)| cause);
+        let mut cause = self.stopping.map_or(Cause::Exited, |(cause, _)| cause);
+        let mut message = self.message.clone();
+        // Where the kernel holds the limit, it kills without a word to us. One that ended well all the same did its work.
+        let killed = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
+        if killed && cause == Cause::Exited && code != Some(0) {
+            cause = Cause::OutOfMemory;
+            message = format!("used more memory than its limit of {} bytes", self.spec.mem_bytes);
+        }
         Exit {
             cause,
             code,
             signal,
-            message: self.message.clone(),
+            message,
             left_behind: String::new(),
             started_at_ms,
             ended_at_ms: clock::unix_ms(),

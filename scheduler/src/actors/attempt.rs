@@ -121,6 +121,7 @@ impl AttemptActor {
             kind: rendered.kind,
             config_json: serde_json::Value::Object(rendered.config).to_string(),
             env: rendered.env.into_iter().collect(),
+            secrets: rendered.secrets.into_iter().collect(),
             fetch: fetch.collect(),
             resources: Some(crate::api::convert::resources(holds)),
             timeout_ms: rendered.timeout_ms.unwrap_or(0),

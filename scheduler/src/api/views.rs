@@ -45,6 +45,7 @@ pub fn node(shared: &Shared, state: &State, run: &Run, no: NodeNo) -> Option<v1:
         children_total: composite.map_or(0, |composite| children_total(&planned.work, composite)),
         sequence: record.sequence,
         data_json: soft.data_json,
+        holds: attempt.map(|attempt| convert::resources(attempt.holds)),
     })
 }
 

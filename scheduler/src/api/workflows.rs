@@ -48,8 +48,8 @@ impl WorkflowService for Workflows {
         let definition = parse(&request.get_ref().definition)
             .map_err(|problems| errors::problems("definition", &problems))?;
         pass_on!(self.gate, Client, register_workflow, request);
-        let hash = definition.content_hash().as_str().to_owned();
-        let command = Register { definition: definition.canonical_json(), hash: hash.clone() };
+        let command = Register::new(&definition);
+        let hash = command.hash.clone();
         let outcome = self.shared.proposer.propose(command).await.map_err(|error| errors::propose(&error))?;
         let state = self.shared.published.state();
         let version = find(&state, &definition.name, &hash)?;

@@ -21,6 +21,8 @@ pub struct Rendered {
     pub config: Map<String, Value>,
     /// Its environment.
     pub env: BTreeMap<String, String>,
+    /// Names of its secrets, by variable.
+    pub secrets: BTreeMap<String, String>,
     /// What to bring in first.
     pub fetch: Vec<Fetch>,
     /// Parameters of the workflow it belongs to.
@@ -50,6 +52,7 @@ pub fn render(state: &State, run: RunNo, no: NodeNo) -> Result<Rendered> {
         kind: step.kind.clone(),
         config,
         env: texts(rendered["env"].take(), "env")?,
+        secrets: step.secrets.clone(),
         fetch: fetches(step, texts(rendered["fetch"].take(), "fetch")?),
         params,
         timeout_ms: planned.timeout_ms,

@@ -8,7 +8,7 @@ use imbl::ordset::DiffItem;
 use meson_engine::State;
 use meson_engine::ids::{NodeNo, ReadyKey};
 use meson_engine::plan::PlanWork;
-use meson_engine::record::{Amounts, Run};
+use meson_engine::record::Run;
 
 use super::{amounts, mesos};
 use crate::placement::{Demand, Queue, Shape};
@@ -68,7 +68,7 @@ pub fn shape(mesos: &mesos::Settings, state: &State, run: &Run, no: NodeNo) -> O
     let PlanWork::Step(step) = &state.planned(run, no)?.work else { return None };
     Some(Shape {
         kind: step.kind.clone(),
-        resources: amounts(Amounts::from(&step.resources)),
+        resources: amounts(state.needs(run, no)?),
         constraints: step.constraints.clone(),
         role: mesos.role_of(run.info.labels.get(TENANT).map(String::as_str)).to_owned(),
     })

@@ -16,7 +16,7 @@ mod composite;
 mod step;
 
 pub use composite::{Branch, ForEach, Graph, Items, Repeat, Subworkflow, Switch, Wait};
-pub use step::{Constraint, ConstraintOperator, Fetch, Resources, Retry, RetryPolicy, Step};
+pub use step::{Constraint, ConstraintOperator, Fetch, MemoryGrowth, Resources, Retry, RetryPolicy, Step};
 
 /// A workflow: a named graph with typed parameters. Immutable once registered; its version is its content hash.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::is_default;
+use crate::limits;
 use crate::units::{Bytes, Millis};
 
 /// Work for an executor.
@@ -21,6 +22,9 @@ pub struct Step {
     /// Environment variables; the values are templates.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Environment variables that hold secrets, and the names by which the executor knows these. No templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     /// Files to bring into the attempt's directory before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fetch: Vec<Fetch>,
@@ -120,12 +124,15 @@ pub struct Retry {
     pub platform: RetryPolicy,
     /// The attempt took longer than its timeout. Default: no retry.
     pub timeout: RetryPolicy,
+    /// The attempt was killed for using more memory than it had: tried again with more. Default: a failure of class user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryGrowth>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
         let none = RetryPolicy::default();
-        Retry { user: none, platform: RetryPolicy { retries: 10, ..none }, timeout: none }
+        Retry { user: none, platform: RetryPolicy { retries: 10, ..none }, timeout: none, memory: None }
     }
 }
 
@@ -147,5 +154,59 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         RetryPolicy { retries: 0, delay: Millis(1_000), factor: 2.0, max_delay: Millis(300_000) }
+    }
+}
+
+/// More memory for the next attempt, up to a most, after one that was killed for using too much. The attempt after n such
+/// kills holds `min(mem · factor^n, max)`. These retries do not count as those of other failures; when an attempt with the
+/// most was killed too, that is a failure of class user.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryGrowth {
+    /// Growth from attempt to attempt; above 1. Default 2.
+    #[serde(default = "MemoryGrowth::default_factor")]
+    pub factor: f64,
+    /// The most that an attempt gets.
+    pub max: Bytes,
+    /// Retries with more memory. Default: as many as it takes to reach `max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Pause before each. Default 1 s.
+    #[serde(default = "MemoryGrowth::default_delay")]
+    pub delay: Millis,
+}
+
+impl MemoryGrowth {
+    /// Doubles the memory up to this.
+    pub fn up_to(max: Bytes) -> Self {
+        let (factor, delay) = (Self::default_factor(), Self::default_delay());
+        MemoryGrowth { factor, max, retries: None, delay }
+    }
+
+    fn default_factor() -> f64 {
+        2.0
+    }
+
+    fn default_delay() -> Millis {
+        RetryPolicy::default().delay
+    }
+
+    /// The sizes that attempts get one after the other, the step's own first. Each is larger than the one before, and the
+    /// last is the last that is tried.
+    pub fn sizes(&self, mem: Bytes) -> impl Iterator<Item = Bytes> + use<> {
+        let MemoryGrowth { factor, max, retries, .. } = *self;
+        // By one product after the other, which every machine computes alike; a power may differ in its last bit.
+        let next = move |size: &Bytes| {
+            // A float beyond the range is brought to the greatest number.
+            let grown = (size.0 as f64 * factor).ceil() as u64;
+            (*size < max).then(|| Bytes(grown.max(size.0.saturating_add(1)).min(max.0)))
+        };
+        let retries = retries.unwrap_or(limits::RETRIES) as usize;
+        std::iter::successors(Some(mem), next).take(retries.saturating_add(1))
+    }
+
+    /// What an attempt gets after so many were killed for using too much.
+    pub fn size_after(&self, mem: Bytes, kills: u32) -> Bytes {
+        self.sizes(mem).take(kills as usize + 1).last().unwrap_or(mem)
     }
 }

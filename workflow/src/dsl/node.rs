@@ -28,6 +28,7 @@ impl Draft {
             kind: kind.to_owned(),
             config: serde_json::Map::new(),
             env: Default::default(),
+            secrets: Default::default(),
             fetch: Vec::new(),
             resources: Default::default(),
             constraints: Vec::new(),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::flow::{Flow, IntoFlow, operators};
 use super::node::{Draft, NodeOptions};
-use crate::definition::{Constraint, ConstraintOperator, Fetch, RetryPolicy, Step, Work};
+use crate::definition::{Constraint, ConstraintOperator, Fetch, MemoryGrowth, RetryPolicy, Step, Work};
 
 /// A step under construction.
 #[derive(Debug, Clone)]
@@ -68,6 +68,12 @@ impl StepBuilder {
     #[must_use]
     pub fn env(self, name: &str, value: impl Into<String>) -> Self {
         self.edit(|step| drop(step.env.insert(name.to_owned(), value.into())))
+    }
+
+    /// Sets an environment variable to a secret that the executor knows by this name.
+    #[must_use]
+    pub fn secret(self, variable: &str, name: &str) -> Self {
+        self.edit(|step| drop(step.secrets.insert(variable.to_owned(), name.to_owned())))
     }
 
     /// Brings a file into the attempt's directory before it starts.
@@ -145,6 +151,19 @@ impl StepBuilder {
     #[must_use]
     pub fn retry_timeout(self, retries: u32) -> Self {
         self.edit(|step| step.retry.timeout.retries = retries)
+    }
+
+    /// After a kill for using too much memory, tries again with twice as much, up to this, like `8GiB`.
+    #[must_use]
+    pub fn retry_memory(mut self, max: &str) -> Self {
+        let max = self.0.amount("retry.memory.max", max);
+        self.edit(|step| step.retry.memory = max.map(MemoryGrowth::up_to))
+    }
+
+    /// The same, with all its options.
+    #[must_use]
+    pub fn retry_memory_growth(self, growth: MemoryGrowth) -> Self {
+        self.edit(|step| step.retry.memory = Some(growth))
     }
 
     /// Sets the whole policy for the step's own failures.

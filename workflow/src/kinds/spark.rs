@@ -147,7 +147,7 @@ fn whole_numbers(
 
 fn size(config: &mut ConfigCheck<'_>, executors: &Map<String, Value>) {
     let Some(value) = executors.get("memory").filter(|value| !is_whole_template(value)) else { return };
-    if !value.as_str().is_some_and(|text| text.parse::<Bytes>().is_ok()) {
+    if value.as_str().is_none_or(|text| text.parse::<Bytes>().is_err()) {
         config.report(
             &["executors", "memory"],
             "`memory` of `executors` must be a size",

@@ -8,8 +8,8 @@ use crate::tree::{Data, Key, Tree};
 
 const COMMON: [&str; 5] = ["id", "needs", "trigger", "on_failure", "timeout"];
 const WORKS: [&str; 6] = ["kind", "for_each", "repeat", "switch", "subworkflow", "wait"];
-pub(super) const STEP: [&str; 8] =
-    ["kind", "config", "env", "fetch", "resources", "constraints", "priority", "retry"];
+pub(super) const STEP: [&str; 9] =
+    ["kind", "config", "env", "secrets", "fetch", "resources", "constraints", "priority", "retry"];
 const TRIGGERS: [(&str, TriggerRule); 4] = [
     ("all_succeeded", TriggerRule::AllSucceeded),
     ("all_done", TriggerRule::AllDone),

@@ -2,13 +2,17 @@
 
 use super::Reader;
 use super::fields::Fields;
-use crate::definition::{Constraint, ConstraintOperator, Fetch, Resources, Retry, RetryPolicy, Step};
+use crate::definition::{
+    Constraint, ConstraintOperator, Fetch, MemoryGrowth, Resources, Retry, RetryPolicy, Step,
+};
 use crate::tree::Tree;
+use crate::units::Bytes;
 
 const FETCH: [&str; 5] = ["uri", "to", "sha256", "extract", "executable"];
 const RESOURCES: [&str; 4] = ["cpus", "mem", "disk", "gpus"];
 const CONSTRAINT: [&str; 3] = ["attribute", "operator", "values"];
-const RETRY: [&str; 3] = ["user", "platform", "timeout"];
+const RETRY: [&str; 4] = ["user", "platform", "timeout", "memory"];
+const GROWTH: [&str; 4] = ["factor", "max", "retries", "delay"];
 const POLICY: [&str; 4] = ["retries", "delay", "factor", "max_delay"];
 const OPERATORS: [(&str, ConstraintOperator); 5] = [
     ("equals", ConstraintOperator::Equals),
@@ -24,6 +28,8 @@ impl Reader<'_> {
         let config = self.optional(fields, "config", Self::object).unwrap_or_default();
         let env =
             self.optional(fields, "env", |reader, tree| reader.map(tree, Self::text)).unwrap_or_default();
+        let secrets =
+            self.optional(fields, "secrets", |reader, tree| reader.map(tree, Self::text)).unwrap_or_default();
         let fetch =
             self.optional(fields, "fetch", |reader, tree| reader.list(tree, Self::fetch)).unwrap_or_default();
         let resources = self.optional(fields, "resources", Self::resources).unwrap_or_default();
@@ -32,7 +38,7 @@ impl Reader<'_> {
             .unwrap_or_default();
         let priority = self.optional(fields, "priority", Self::signed_32).unwrap_or_default();
         let retry = self.optional(fields, "retry", Self::retry).unwrap_or_default();
-        Some(Step { kind: kind?, config, env, fetch, resources, constraints, priority, retry })
+        Some(Step { kind: kind?, config, env, secrets, fetch, resources, constraints, priority, retry })
     }
 
     fn fetch(&mut self, tree: &Tree) -> Option<Fetch> {
@@ -72,7 +78,18 @@ impl Reader<'_> {
             user: self.policy(&fields, "user", default.user),
             platform: self.policy(&fields, "platform", default.platform),
             timeout: self.policy(&fields, "timeout", default.timeout),
+            memory: self.optional(&fields, "memory", Self::growth),
         })
+    }
+
+    fn growth(&mut self, tree: &Tree) -> Option<MemoryGrowth> {
+        let fields = self.fields(tree, "growing memory", &GROWTH)?;
+        let max = self.required(&fields, "max", "max: 8GiB", Self::bytes);
+        let default = MemoryGrowth::up_to(Bytes(0));
+        let factor = self.optional(&fields, "factor", Self::number).unwrap_or(default.factor);
+        let retries = self.optional(&fields, "retries", Self::unsigned_32);
+        let delay = self.optional(&fields, "delay", Self::millis).unwrap_or(default.delay);
+        Some(MemoryGrowth { factor, max: max?, retries, delay })
     }
 
     /// A policy; fields not given keep the default of their failure class, so that a longer delay for platform failures

@@ -2,9 +2,9 @@
 
 use super::Check;
 use super::scope::{Frame, Scope};
-use crate::definition::{Constraint, ConstraintOperator, Fetch, Resources, RetryPolicy, Step};
+use crate::definition::{Constraint, ConstraintOperator, Fetch, MemoryGrowth, Resources, RetryPolicy, Step};
 use crate::expression::is_template;
-use crate::ids::{did_you_mean, is_environment_name};
+use crate::ids::{did_you_mean, is_environment_name, is_secret_name};
 use crate::reader::quoted;
 use crate::tree::shorten;
 use crate::units::Bytes;
@@ -32,6 +32,7 @@ impl Check<'_> {
             }
         });
         self.at("env", |check| check.environment(step, scope));
+        self.at("secrets", |check| check.secrets(step));
         self.at("fetch", |check| {
             check.length(step.fetch.len());
             for (index, fetch) in step.fetch.iter().enumerate() {
@@ -56,6 +57,9 @@ impl Check<'_> {
                 [("user", &retry.user), ("platform", &retry.platform), ("timeout", &retry.timeout)]
             {
                 check.at(class, |check| check.retry_policy(policy));
+            }
+            if let Some(growth) = &retry.memory {
+                check.at("memory", |check| check.growth(growth, step.resources.mem));
             }
         });
     }
@@ -93,20 +97,41 @@ impl Check<'_> {
         self.length(step.env.len());
         for (name, value) in &step.env {
             self.at(name, |check| {
-                if !is_environment_name(name) {
-                    let message = format!("`{}` cannot name an environment variable", shorten(name));
-                    check.report(message, "use letters, digits and `_`, not starting with a digit");
-                } else if name.starts_with("MESON_") {
-                    let message = format!(
-                        "`{}` is set by Meson itself: names with `MESON_` are its own",
-                        shorten(name)
-                    );
-                    check.report(message, "choose another name");
-                }
+                check.variable(name);
                 if value.contains('\0') {
                     check.report("a variable cannot hold a NUL character", "remove it");
                 }
                 check.template(value, scope);
+            });
+        }
+    }
+
+    fn variable(&mut self, name: &str) {
+        if !is_environment_name(name) {
+            let message = format!("`{}` cannot name an environment variable", shorten(name));
+            self.report(message, "use letters, digits and `_`, not starting with a digit");
+        } else if name.starts_with("MESON_") {
+            let message =
+                format!("`{}` is set by Meson itself: names with `MESON_` are its own", shorten(name));
+            self.report(message, "choose another name");
+        }
+    }
+
+    fn secrets(&mut self, step: &Step) {
+        self.length(step.secrets.len());
+        for (variable, name) in &step.secrets {
+            self.at(variable, |check| {
+                check.variable(variable);
+                if step.env.contains_key(variable) {
+                    let message = format!("`{}` is set in `env` too", shorten(variable));
+                    check.report(message, "remove one of the two");
+                }
+                if !is_secret_name(name) {
+                    let message = format!("`{}` cannot name a secret", shorten(name));
+                    let remedy = "write a relative path of letters, digits, `.`, `_` and `-`, without `..`, like \
+                                  `hive/password`; it is no template";
+                    check.report(message, remedy);
+                }
             });
         }
     }
@@ -189,12 +214,38 @@ impl Check<'_> {
         self.at("values", |check| check.length(count));
     }
 
-    fn retry_policy(&mut self, policy: &RetryPolicy) {
-        if policy.retries > limits::RETRIES {
+    fn growth(&mut self, growth: &MemoryGrowth, mem: Bytes) {
+        let MemoryGrowth { factor, max, retries, delay } = *growth;
+        let grows = factor > 1.0 && factor <= limits::RETRY_FACTOR;
+        if !grows {
+            let message = format!("the factor {factor} is not above 1 and at most {}", limits::RETRY_FACTOR);
+            self.at("factor", |check| check.report(message, "use 2 to double the memory each time"));
+        }
+        if max.0 > limits::MEM_BYTES {
+            let message = format!("no agent can give {max} of memory");
+            let remedy = format!("use at most {}", Bytes(limits::MEM_BYTES));
+            self.at("max", |check| check.report(message, remedy));
+        } else if max < mem {
             let message =
-                format!("{} retries are more than the limit of {}", policy.retries, limits::RETRIES);
+                format!("the most that a retry gets, {max}, is less than the step's own memory, {mem}");
+            self.at("max", |check| check.report(message, "make `max` larger or `resources.mem` smaller"));
+        } else if grows && retries.is_none() && growth.size_after(mem, limits::RETRIES) < max {
+            let message = format!("from {mem} to {max} it takes more than {} retries", limits::RETRIES);
+            self.at("factor", |check| check.report(message, "use a larger factor"));
+        }
+        retries.into_iter().for_each(|retries| self.retries(retries));
+        self.at("delay", |check| check.duration(delay));
+    }
+
+    fn retries(&mut self, retries: u32) {
+        if retries > limits::RETRIES {
+            let message = format!("{retries} retries are more than the limit of {}", limits::RETRIES);
             self.at("retries", |check| check.report(message, "use fewer"));
         }
+    }
+
+    fn retry_policy(&mut self, policy: &RetryPolicy) {
+        self.retries(policy.retries);
         if !(1.0..=limits::RETRY_FACTOR).contains(&policy.factor) {
             let message =
                 format!("the factor {} is not between 1 and {}", policy.factor, limits::RETRY_FACTOR);

@@ -126,10 +126,11 @@ fn step_labels(job: &Job) -> [String; 2] {
 /// What the engine is asked for.
 fn container(job: &Job, config: &Config, own: impl Iterator<Item = (String, String)>) -> ContainerCreateBody {
     let files = job.files();
-    // Of the driver's own environment only the task contract: the rest is of this machine.
+    // Of the driver's own environment only the task contract and the step's secrets: the rest is of this machine.
     // What MESON_FS names is not in the container either.
     let of_contract = |name: &str| name.starts_with("MESON_") && name != crate::fs::VARIABLE;
-    let contract: Vec<_> = own.filter(|(name, _)| of_contract(name)).collect();
+    let is_of_step = |name: &String| of_contract(name) || job.secrets.contains(name);
+    let contract: Vec<_> = own.filter(|(name, _)| is_of_step(name)).collect();
     let workspace = contract.iter().find(|(name, _)| name == "MESON_WORKSPACE").map(|(_, path)| path.clone());
     let env = job.env.iter().chain(&contract).map(|(name, value)| format!("{name}={value}")).collect();
     let labels: HashMap<String, String> = [
@@ -208,16 +209,19 @@ mod tests {
         assert_eq!((program.argv[1].as_str(), program.cleanup[1].as_str()), ("drive", "clean-up"));
         let mut job: Job = serde_json::from_str(&program.files[0].1).unwrap();
         (job.mem_bytes, job.cpus_milli) = (64 << 20, 500);
+        job.secrets = vec!["TOKEN".to_owned()];
         let told: Told = job.config().unwrap();
         let own = [
             ("MESON_WORKSPACE", "/w"),
             ("MESON_FS", "/proc/1/exe"),
             ("PATH", "/bin"),
             ("MESON_EVENTS", "/attempt/events.jsonl"),
+            ("TOKEN", "of the step"),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let body = container(&job, &told.config, own);
-        assert_eq!(body.env.unwrap(), ["MESON_WORKSPACE=/w", "MESON_EVENTS=/attempt/events.jsonl"]);
+        let expected = ["MESON_WORKSPACE=/w", "MESON_EVENTS=/attempt/events.jsonl", "TOKEN=of the step"];
+        assert_eq!(body.env.unwrap(), expected);
         assert_eq!(body.cmd.unwrap(), ["x", "$y"]);
         let host = body.host_config.unwrap();
         assert_eq!(

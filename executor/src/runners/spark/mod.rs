@@ -110,6 +110,11 @@ impl Runner for Spark {
                            setting `spark_gateway`, e.g. http://master:6066";
             return Err(Rejected(message.to_owned()));
         }
+        if told.config.deploy_mode == Mode::Cluster && !launch.secrets.is_empty() {
+            // What a master is told of a driver's environment stands in its files and its answers.
+            let message = "a driver on the cluster gets no secrets: run the step in client mode";
+            return Err(Rejected(message.to_owned()));
+        }
         let mut program = drive::program(launch, place, &told)?;
         program.files.extend(code);
         program.env.push(("SPARK_HOME".to_owned(), told.home.clone()));
@@ -150,6 +155,7 @@ impl Runner for Spark {
 mod tests {
     use super::*;
     use crate::runners::testing::plan;
+    use crate::task::dirs::AttemptDir;
 
     fn told(config: &str) -> Told {
         let Ok(Plan::Process(program)) = plan("spark", config) else { panic!("no process: {config}") };
@@ -164,6 +170,22 @@ mod tests {
         assert_eq!(of(r#"{"jar": "hdfs://n/a.jar", "main_class": "M"}"#), "hdfs://n/a.jar");
         assert_eq!(told(r#"{"code": "1"}"#).master, "local[1]");
         assert_eq!(told(r#"{"code": "1", "master": "local[*]"}"#).master, "local[*]");
+    }
+
+    #[test]
+    fn a_driver_on_the_cluster_gets_no_secrets() {
+        let (config, dir) = (config::Config::default(), AttemptDir::new("/attempt".into()));
+        let prepare = |mode: &str, secrets: &[&str]| {
+            let config_json = format!(
+                r#"{{"jar": "a", "main_class": "M", "deploy_mode": "{mode}", "gateway": "http://g", "master": "spark://m:7077"}}"#
+            );
+            let secrets = secrets.iter().map(|name| (name.to_string(), "token".to_owned())).collect();
+            let launch = Launch { kind: "spark".to_owned(), config_json, secrets, ..Launch::default() };
+            Spark.prepare(&launch, &Place { config: &config, dir: &dir })
+        };
+        assert!(prepare("client", &["TOKEN"]).is_ok());
+        assert!(prepare("cluster", &[]).is_ok(), "{:?}", prepare("cluster", &[]));
+        assert!(prepare("cluster", &["TOKEN"]).unwrap_err().to_string().contains("client mode"));
     }
 
     #[test]
