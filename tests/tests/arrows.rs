@@ -9,16 +9,20 @@ use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("meson-workflow", &[]),
     ("meson-proto", &[]),
     ("meson-mesos", &[]),
     ("meson-mesos-standin", &["meson-mesos"]),
     ("meson-engine", &["meson-workflow"]),
     ("meson-raft", &["meson-proto"]),
-    ("meson-scheduler", &["meson-engine", "meson-raft", "meson-mesos", "meson-proto", "meson-workflow"]),
-    ("meson-executor", &["meson-mesos", "meson-proto"]),
-    ("meson-cli", &["meson-proto", "meson-workflow"]),
+    ("meson-plugins", &["meson-workflow"]),
+    (
+        "meson-scheduler",
+        &["meson-engine", "meson-raft", "meson-mesos", "meson-plugins", "meson-proto", "meson-workflow"],
+    ),
+    ("meson-executor", &["meson-mesos", "meson-plugins", "meson-proto"]),
+    ("meson-cli", &["meson-plugins", "meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
     ("meson-bench", &["meson-chaos-tests", "meson-proto"]),
@@ -30,10 +34,11 @@ const PURE: [&str; 2] = ["meson-workflow", "meson-engine"];
 const IMPURE: [&str; 9] = ["tokio", "tonic", "actix", "mio", "hyper", "reqwest", "sled", "openraft", "rand"];
 
 /// Libraries with one home each, so that changing one is a change in one place.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 8] = [
     ("openraft", &["meson-raft"]),
     ("sled", &["meson-raft", "meson-executor"]),
     ("actix", &["meson-scheduler"]),
+    ("jsonschema", &["meson-plugins"]),
     ("minijinja", &["meson-workflow"]),
     ("reqwest", &["meson-executor", "meson-mesos"]),
     ("clap_complete", &["meson-cli"]),
