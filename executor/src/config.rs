@@ -53,6 +53,8 @@ pub struct Config {
     pub scala_classpath: String,
     pub docker_host: String,
     pub docker_auth_file: String,
+    #[serde(deserialize_with = "units::list")]
+    pub plugins: Vec<String>,
     pub mesos: bool,
     pub idle_shutdown_ms: u64,
     pub message_fallback_after_ms: u64,
@@ -98,6 +100,10 @@ pub const HELP: &[(&str, &str)] = &[
         "docker_auth_file",
         "Credentials of image registries, in the form of Docker's config.json; only this user should read it",
     ),
+    (
+        "plugins",
+        "Folders of plugins, separated by commas: each a plugin's own, or one that holds such folders (docs/plugins.md)",
+    ),
     ("mesos", "A Mesos agent started this: take tasks from it, and tell it of them"),
     ("idle_shutdown_ms", "With Mesos: end after so long without anything to do; 0 for never"),
     (
@@ -139,6 +145,7 @@ impl Default for Config {
             scala_classpath: String::new(),
             docker_host: "unix:///var/run/docker.sock".to_owned(),
             docker_auth_file: String::new(),
+            plugins: Vec::new(),
             mesos: false,
             idle_shutdown_ms: 0,
             message_fallback_after_ms: 3_000,

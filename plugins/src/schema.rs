@@ -295,5 +295,7 @@ mod tests {
         let tree = schema(json!({ "$ref": "#/$defs/tree", "$defs": { "tree": {
             "additionalProperties": { "$ref": "#/$defs/tree" } } } }));
         assert_eq!(said(&tree, json!({ "a": { "b": {} } }), Stage::Rendered), Vec::<String>::new());
+        let itself = schema(json!({ "$ref": "#" }));
+        assert_eq!(said(&itself, json!({ "a": 1 }), Stage::Rendered), Vec::<String>::new());
     }
 }

@@ -9,7 +9,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use meson_engine::format;
 use meson_raft::Member;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::resources::mesos;
 
@@ -53,6 +53,10 @@ pub struct Flags {
     #[arg(long, value_name = "MASTERS")]
     #[serde(skip)]
     mesos_master: Option<String>,
+    /// Folders of plugins, separated by commas: each a plugin's own, or one that holds such folders.
+    #[arg(long, value_name = "DIRS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugins: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a tracing filter.
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +127,9 @@ pub struct Config {
     /// The newest format of commands and states to use; 0 for the newest that this version understands. Held back, a
     /// trio can go back to the version before.
     pub format_max: u32,
+    /// Folders of plugins, as in the flag: of their kinds of steps definitions may make use. The same on all replicas.
+    #[serde(deserialize_with = "paths")]
+    pub plugins: Vec<PathBuf>,
     /// Mesos as resource manager: a table of its own.
     pub mesos: mesos::Settings,
 }
@@ -151,6 +158,7 @@ impl Default for Config {
             kill_grace_ms: 5_000,
             message_bytes_max: 4 << 20,
             format_max: 0,
+            plugins: Vec::new(),
             mesos: mesos::Settings::default(),
         }
     }
@@ -274,6 +282,22 @@ impl Config {
         }
         self.peers.split(';').map(str::trim).filter(|peer| !peer.is_empty()).map(member).collect()
     }
+}
+
+/// A list of paths, or text with commas between them.
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ListOrText {
+        List(Vec<PathBuf>),
+        Text(String),
+    }
+    Ok(match ListOrText::deserialize(deserializer)? {
+        ListOrText::List(list) => list,
+        ListOrText::Text(text) => {
+            text.split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+        }
+    })
 }
 
 fn member(text: &str) -> Result<Member, Error> {

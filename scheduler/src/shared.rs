@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meson_raft::Replica;
+use meson_workflow::kinds::Plugins;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -18,6 +19,8 @@ use crate::soft::Soft;
 pub struct Shared {
     /// Settings.
     pub config: Arc<Config>,
+    /// The kinds of steps that plugins bring; `serve` puts in those that the settings name.
+    pub plugins: Arc<Plugins>,
     /// The replicated state, as applied here.
     pub published: Published,
     /// The only way to write.
@@ -45,6 +48,7 @@ impl Shared {
         let mesos = config.mesos.is_on().then(|| Mesos::new(config.mesos.clone(), sessions.clone()));
         Shared {
             config: Arc::new(config),
+            plugins: Arc::default(),
             proposer: Proposer::new(replica.clone(), published.clone(), clock),
             published,
             replica,

@@ -2,7 +2,7 @@
 //!
 //! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts),
 //! `docs` (the documents), `deploy` (what operators run), and `system`, `errors`, `scale`, `grpcurl`, `recommendations`
-//! (the running system, by [`system`]), `mesos` (the same on a Mesos cluster), and `docker` and `languages` (steps on real engines).
+//! (the running system, by [`system`]), `plugins` (kinds from outside), `mesos` (the same on a Mesos cluster), and `docker` and `languages` (steps on real engines).
 
 pub mod podman;
 pub mod system;

@@ -37,11 +37,26 @@ struct Child {
     /// Overrides what the exit says.
     failure: Option<Failure>,
     /// What the supervisor runs in the end; run from here when the supervisor could not.
-    cleanup: Vec<String>,
+    cleanup: Cleanup,
     /// Why something of it may go on; empty when nothing does.
     left_behind: String,
     discard: bool,
     started_at_ms: u64,
+}
+
+/// The last act of an attempt (see `task::cleanup`).
+#[derive(Default)]
+pub struct Cleanup {
+    argv: Vec<String>,
+    /// Variables beside the task contract's.
+    env: Vec<(String, String)>,
+}
+
+impl Cleanup {
+    /// That of a program.
+    pub fn of(program: &Program) -> Self {
+        Self { argv: program.cleanup.clone(), env: program.env.clone() }
+    }
 }
 
 /// What a new attempt begins with.
@@ -75,7 +90,7 @@ pub async fn adopt(
     executor: Arc<Executor>,
     launch: Launch,
     watch: Watch,
-    cleanup: Vec<String>,
+    cleanup: Cleanup,
     progress: Arc<Progress>,
     orders: mpsc::Receiver<Order>,
 ) {
@@ -114,7 +129,7 @@ impl Child {
                 orders,
                 events: Tail::default(),
                 failure: None,
-                cleanup: Vec::new(),
+                cleanup: Cleanup::default(),
                 left_behind: String::new(),
                 discard: false,
                 started_at_ms: clock::unix_ms(),
@@ -153,7 +168,7 @@ impl Child {
                 return Err(exit::new(FailureClass::Cancelled, "killed", "killed before its start"));
             }
         }
-        self.cleanup.clone_from(&program.cleanup);
+        self.cleanup = Cleanup::of(&program);
         let spec = self.spec(program, launched_at);
         let (dir, attempt_id) = (self.dir.clone(), self.launch.attempt_id.clone());
         let started = tokio::task::spawn_blocking(move || handle::start(&dir, &attempt_id, &spec)).await;
@@ -216,7 +231,8 @@ impl Child {
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
-            left_behind = cleanup::run(&self.cleanup, &self.environment(Vec::new())).await;
+            let Cleanup { argv, env } = std::mem::take(&mut self.cleanup);
+            left_behind = cleanup::run(&argv, &self.environment(env)).await;
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }

@@ -1,7 +1,9 @@
-//! The step technologies this executor knows: one file each, and one line each in [`REGISTRY`].
+//! The step technologies this executor knows: one file each, and one line each in [`REGISTRY`]. Beside them stand the kinds
+//! that plugins bring, in [`plugin`].
 
 mod docker;
 mod noop;
+pub mod plugin;
 mod python;
 mod r;
 mod scala;
