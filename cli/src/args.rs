@@ -48,6 +48,10 @@ pub enum Command {
         /// YAML or JSON files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Folders of plugins, separated by commas, whose kinds of steps are checked too; without, such kinds are
+        /// accepted by their name.
+        #[arg(long, value_name = "DIRS", env = "MESON_PLUGINS", value_delimiter = ',')]
+        plugins: Vec<PathBuf>,
     },
     /// Start a run of a definition file or of a registered workflow.
     Submit(Submit),

@@ -81,7 +81,7 @@ async fn run(args: Args) -> Result {
     let output = args.output;
     match args.command {
         Command::Dev(options) => dev::run(options).await,
-        Command::Validate { files } => workflows::validate(&files, output),
+        Command::Validate { files, plugins } => workflows::validate(&files, &plugins, output),
         Command::Submit(options) => submit::run(&client, options, output).await,
         Command::Runs(command) => runs::run(&client, command, output).await,
         Command::Workflows(command) => workflows::run(&client, command, output).await,

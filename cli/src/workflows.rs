@@ -1,8 +1,10 @@
 //! `mesonctl validate` and `mesonctl workflows`: checks, stores, shows and compares definitions.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use meson_proto::v1::*;
+use meson_workflow::kinds::Plugins;
 use meson_workflow::{Definition, Problems};
 use serde_json::json;
 use similar::TextDiff;
@@ -15,8 +17,15 @@ use crate::{Exit, Result, json, show};
 /// Largest definition file, in bytes; the cluster takes no larger one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Checks files without a cluster.
-pub fn validate(files: &[PathBuf], output: Output) -> Result {
+/// Checks files without a cluster. Of kinds that plugins bring only the name, unless folders of plugins are given.
+pub fn validate(files: &[PathBuf], folders: &[PathBuf], output: Output) -> Result {
+    let plugins = match folders {
+        [] => Plugins::default(),
+        folders => {
+            let found = meson_plugins::load(folders).map_err(|error| Error::usage(error.to_string()))?;
+            meson_plugins::kinds(&found, "`--plugins`")
+        }
+    };
     let mut wrong = Vec::new();
     for file in files {
         let text = match read_text(file) {
@@ -26,30 +35,36 @@ pub fn validate(files: &[PathBuf], output: Output) -> Result {
                 continue;
             }
         };
-        let checked = Definition::from_yaml(&text);
-        match (output, &checked) {
-            (Output::Table, Ok(definition)) => {
-                println!(
-                    "{}: well ({} @ {:.12})",
-                    file.display(),
-                    definition.name,
-                    definition.content_hash().as_str()
-                );
+        match Definition::from_yaml_with(&text, &plugins) {
+            Ok(definition) => {
+                let unchecked = if folders.is_empty() { definition.plugin_kinds() } else { BTreeSet::new() };
+                say_well(file, &definition, &unchecked, output);
             }
-            (Output::Table, Err(_)) => {}
-            (Output::Json, Ok(definition)) => json::print(&json!({
-                "file": file.display().to_string(), "name": definition.name,
-                "version": definition.content_hash().as_str(), "problems": [],
-            })),
-            (Output::Json, Err(problems)) => {
-                json::print(&json!({ "file": file.display().to_string(), "problems": list(problems) }));
+            Err(problems) => {
+                if output == Output::Json {
+                    json::print(&json!({ "file": file.display().to_string(), "problems": list(&problems) }));
+                }
+                wrong.push(located(file, &problems));
             }
-        }
-        if let Err(problems) = checked {
-            wrong.push(located(file, &problems));
         }
     }
     if wrong.is_empty() { Ok(Exit::Succeeded) } else { Err(Error::Mistakes(wrong.join("\n"))) }
+}
+
+/// `unchecked` are kinds of which only the name was looked at.
+fn say_well(file: &Path, definition: &Definition, unchecked: &BTreeSet<&str>, output: Output) {
+    let (file, hash) = (file.display(), definition.content_hash());
+    if output == Output::Json {
+        let said = json!({ "file": file.to_string(), "name": definition.name, "version": hash.as_str(),
+            "problems": [], "unchecked_kinds": unchecked });
+        return json::print(&said);
+    }
+    println!("{file}: well ({} @ {:.12})", definition.name, hash.as_str());
+    for kind in unchecked {
+        println!(
+            "{file}: the config of kind `{kind}` was not checked: name its plugin's folder in --plugins"
+        );
+    }
 }
 
 fn list(problems: &Problems) -> Vec<serde_json::Value> {

@@ -147,6 +147,31 @@ async fn validation_needs_no_cluster() {
 }
 
 #[tokio::test]
+async fn kinds_of_plugins_are_checked_where_their_folders_are_given() {
+    let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/plugins");
+    let well = format!("{plugins}/workflow.yaml");
+    let ended = alone(&["validate", &well]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(
+        ended.out.contains("kind `example/sql` was not checked: name its plugin's folder"),
+        "{}",
+        ended.out
+    );
+    let ended = alone(&["-o", "json", "validate", "--plugins", plugins, &well]).await;
+    assert_eq!((ended.code, &ended.json()["unchecked_kinds"]), (0, &json!([])), "{}", ended.err);
+
+    let text = std::fs::read_to_string(&well).expect("the example").replace("database:", "databas:");
+    let wrong = file("sql.yaml", &text);
+    assert_eq!(alone(&["validate", &wrong]).await.code, 0, "only the name was looked at");
+    let ended = alone(&["validate", "--plugins", plugins, &wrong]).await;
+    assert_eq!(ended.code, 2);
+    let expected = "unknown field `databas`: did you mean `database`?";
+    assert!(ended.err.contains("sql.yaml:9:") && ended.err.contains(expected), "{}", ended.err);
+    let ended = alone(&["validate", "--plugins", "/no-such-folder", &well]).await;
+    assert!(ended.code == 2 && ended.err.contains("plugin: /no-such-folder: "), "{}", ended.err);
+}
+
+#[tokio::test]
 async fn problems_begin_with_their_place_and_a_missing_file_hides_none() {
     let wrong = file("wrong.yaml", "name: x\nnodes: [{ id: a, kin: noop }]\n");
     let other = file("other.yaml", "name: x\nnodes: [{ id: a, kin: noop }]\n");

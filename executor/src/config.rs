@@ -69,6 +69,8 @@ pub struct Config {
     pub hive_call_timeout_ms: u64,
     #[serde(deserialize_with = "units::bytes")]
     pub hive_file_bytes_max: u64,
+    #[serde(deserialize_with = "units::list")]
+    pub plugins: Vec<String>,
     pub mesos: bool,
     pub idle_shutdown_ms: u64,
     pub message_fallback_after_ms: u64,
@@ -138,6 +140,10 @@ pub const HELP: &[(&str, &str)] = &[
     ),
     ("hive_call_timeout_ms", "Longest time for one answer of a HiveServer2; compiling a statement is one"),
     ("hive_file_bytes_max", "Largest file of rows that a hive step writes"),
+    (
+        "plugins",
+        "Folders of plugins, separated by commas: each a plugin's own, or one that holds such folders (docs/plugins.md)",
+    ),
     ("mesos", "A Mesos agent started this: take tasks from it, and tell it of them"),
     ("idle_shutdown_ms", "With Mesos: end after so long without anything to do; 0 for never"),
     (
@@ -194,6 +200,7 @@ impl Default for Config {
             hive_spark_ui: String::new(),
             hive_call_timeout_ms: 120_000,
             hive_file_bytes_max: 10 * GIB,
+            plugins: Vec::new(),
             mesos: false,
             idle_shutdown_ms: 0,
             message_fallback_after_ms: 3_000,

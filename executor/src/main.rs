@@ -1,7 +1,7 @@
 //! `meson-executor`: the executor itself, (hidden) the supervisor and the driver of one attempt, and `fs`, by which steps reach
 //! storage.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -68,7 +68,14 @@ async fn serve(config: Config, identity: Identity, workers: Handle) -> anyhow::R
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     info!(executor_id = identity.executor_id, data_dir = %config.data_dir.display(), "started");
-    let executor = Arc::new(Executor::open(config, workers.clone()).context("data directory")?);
+    let folders: Vec<PathBuf> = config.plugins.iter().map(PathBuf::from).collect();
+    let plugins = meson_plugins::load(&folders)?;
+    for plugin in &plugins {
+        plugin.check_programs()?;
+        info!(kind = plugin.kind.name, folder = %plugin.folder.display(), "plugin");
+    }
+    let executor = Executor::open(config, plugins, workers.clone()).context("data directory")?;
+    let executor = Arc::new(executor);
     executor.adopt_all().context("attempts of before")?;
     workers.spawn(executor.clone().keep_tidy());
     if executor.config.mesos {

@@ -9,7 +9,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use meson_engine::format;
 use meson_raft::Member;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::resources::mesos;
 
@@ -56,6 +56,10 @@ pub struct Flags {
     #[arg(long, value_name = "MASTERS")]
     #[serde(skip)]
     mesos_master: Option<String>,
+    /// Folders of plugins, separated by commas: each a plugin's own, or one that holds such folders.
+    #[arg(long, value_name = "DIRS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugins: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a tracing filter.
     #[arg(long, value_name = "FILTER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,6 +138,9 @@ pub struct Config {
     pub workspaces: String,
     /// How often the leader looks there for what was left over.
     pub workspaces_look_ms: u64,
+    /// Folders of plugins, as in the flag: of their kinds of steps definitions may make use. The same on all replicas.
+    #[serde(deserialize_with = "paths")]
+    pub plugins: Vec<PathBuf>,
     /// Mesos as resource manager: a table of its own.
     pub mesos: mesos::Settings,
 }
@@ -165,6 +172,7 @@ impl Default for Config {
             spark_masters: String::new(),
             workspaces: String::new(),
             workspaces_look_ms: 600_000,
+            plugins: Vec::new(),
             mesos: mesos::Settings::default(),
         }
     }
@@ -307,6 +315,22 @@ impl Config {
         }
         self.peers.split(';').map(str::trim).filter(|peer| !peer.is_empty()).map(member).collect()
     }
+}
+
+/// A list of paths, or text with commas between them.
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ListOrText {
+        List(Vec<PathBuf>),
+        Text(String),
+    }
+    Ok(match ListOrText::deserialize(deserializer)? {
+        ListOrText::List(list) => list,
+        ListOrText::Text(text) => {
+            text.split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+        }
+    })
 }
 
 fn member(text: &str) -> Result<Member, Error> {

@@ -136,10 +136,18 @@ impl Listeners {
     }
 }
 
+/// What people are told to change when a kind is not known.
+const PLUGINS: &str = "the setting `plugins` of schedulers and executors";
+
 async fn open(config: Config) -> anyhow::Result<(Shared, Effects)> {
+    let plugins = meson_plugins::load(&config.plugins)?;
+    for plugin in &plugins {
+        info!(kind = plugin.kind.name, folder = %plugin.folder.display(), "plugin");
+    }
     let (machine, published, effects) = Machine::new(config.format());
     let replica = Replica::open(config.raft(), machine).await.context("opening the data directory")?;
-    let shared = Shared::new(config, published, replica, Clock::start());
+    let mut shared = Shared::new(config, published, replica, Clock::start());
+    shared.plugins = Arc::new(meson_plugins::kinds(&plugins, PLUGINS));
     Ok((shared, effects))
 }
 

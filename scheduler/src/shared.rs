@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meson_raft::Replica;
+use meson_workflow::kinds::Plugins;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -19,6 +20,8 @@ use crate::workspaces::Workspaces;
 pub struct Shared {
     /// Settings.
     pub config: Arc<Config>,
+    /// The kinds of steps that plugins bring; `serve` puts in those that the settings name.
+    pub plugins: Arc<Plugins>,
     /// The replicated state, as applied here.
     pub published: Published,
     /// The only way to write.
@@ -49,6 +52,7 @@ impl Shared {
         Shared {
             workspaces: Workspaces::new(&config),
             config: Arc::new(config),
+            plugins: Arc::default(),
             proposer: Proposer::new(replica.clone(), published.clone(), clock),
             published,
             replica,

@@ -2,8 +2,8 @@
 //!
 //! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts),
 //! `docs` (the documents), `deploy` (what operators run), and `system`, `errors`, `scale`, `grpcurl`, `recommendations`
-//! (the running system, by [`system`]), `mesos` (the same on a Mesos cluster), and `docker`, `hdfs`, `hive`, `languages` and
-//! `spark` (real engines).
+//! (the running system, by [`system`]), `plugins` (kinds from outside), `mesos` (the same on a Mesos cluster), and `docker`,
+//! `hdfs`, `hive`, `languages` and `spark` (real engines).
 
 pub mod hdfs;
 pub mod hive;

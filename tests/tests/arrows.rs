@@ -9,7 +9,7 @@ use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("meson-workflow", &[]),
     ("meson-proto", &[]),
     ("meson-mesos", &[]),
@@ -18,20 +18,22 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("meson-engine", &["meson-workflow"]),
     ("meson-raft", &["meson-proto"]),
     ("meson-store", &[]),
+    ("meson-plugins", &["meson-workflow"]),
     (
         "meson-scheduler",
         &[
             "meson-engine",
             "meson-raft",
             "meson-mesos",
+            "meson-plugins",
             "meson-proto",
             "meson-spark",
             "meson-store",
             "meson-workflow",
         ],
     ),
-    ("meson-executor", &["meson-mesos", "meson-proto", "meson-spark", "meson-store"]),
-    ("meson-cli", &["meson-proto", "meson-workflow"]),
+    ("meson-executor", &["meson-mesos", "meson-plugins", "meson-proto", "meson-spark", "meson-store"]),
+    ("meson-cli", &["meson-plugins", "meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
     ("meson-bench", &["meson-chaos-tests", "meson-proto"]),
@@ -46,11 +48,12 @@ const PURE: [&str; 2] = ["meson-workflow", "meson-engine"];
 const IMPURE: [&str; 9] = ["tokio", "tonic", "actix", "mio", "hyper", "reqwest", "sled", "openraft", "rand"];
 
 /// Libraries with one home each, so that changing one is a change in one place.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("openraft", &["meson-raft"]),
     ("sled", &["meson-raft", "meson-executor"]),
     ("actix", &["meson-scheduler"]),
     ("hdfs-native", &["meson-store"]),
+    ("jsonschema", &["meson-plugins"]),
     ("minijinja", &["meson-workflow"]),
     ("object_store", &["meson-store"]),
     ("reqwest", &["meson-executor", "meson-mesos", "meson-spark", "meson-store"]),

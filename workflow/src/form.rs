@@ -8,19 +8,25 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::definition::Definition;
+use crate::kinds::Plugins;
 use crate::problem::{Problem, Problems};
 use crate::tree::{self, Tree};
 use crate::{reader, validate};
 
 impl Definition {
-    /// Reads and validates YAML. All problems come with their places.
+    /// Reads and validates YAML. All problems come with their places. Nothing is asked of kinds that plugins bring.
     pub fn from_yaml(text: &str) -> Result<Definition, Problems> {
-        from_text(text, tree::from_yaml)
+        from_text(text, tree::from_yaml, &Plugins::default())
     }
 
-    /// Reads and validates JSON. All problems come with their places.
+    /// The same where it is known which kinds plugins bring: their steps' configs are checked, other kinds refused.
+    pub fn from_yaml_with(text: &str, plugins: &Plugins) -> Result<Definition, Problems> {
+        from_text(text, tree::from_yaml, plugins)
+    }
+
+    /// Reads and validates JSON, as `from_yaml` does YAML.
     pub fn from_json(text: &str) -> Result<Definition, Problems> {
-        from_text(text, tree::from_json)
+        from_text(text, tree::from_json, &Plugins::default())
     }
 
     /// The definition as YAML, fields in reading order and defaults left out. Reading it gives an equal definition.
@@ -44,13 +50,17 @@ impl Definition {
     }
 }
 
-fn from_text(text: &str, parse: fn(&str, &mut Problems) -> Option<Tree>) -> Result<Definition, Problems> {
+fn from_text(
+    text: &str,
+    parse: fn(&str, &mut Problems) -> Option<Tree>,
+    plugins: &Plugins,
+) -> Result<Definition, Problems> {
     let mut problems = Problems::default();
     let tree = parse(text, &mut problems);
     let definition = tree.as_ref().and_then(|tree| reader::read_definition(tree, &mut problems));
     // What a broken shape means cannot be judged; its meaning is looked at when the shape is right.
     if let (Some(definition), Some(tree), true) = (&definition, &tree, problems.is_empty()) {
-        problems = validate::validate_tree(definition, tree);
+        problems = validate::validate_tree(definition, tree, plugins);
     }
     problems.sort();
     match definition {

@@ -8,7 +8,8 @@ use meson_proto::v1::Launch;
 use prost::Message as _;
 use tracing::{info, warn};
 
-use super::{Executor, child};
+use super::Executor;
+use super::child::{self, Cleanup};
 use crate::runners::Plan;
 use crate::task::dirs::AttemptDir;
 use crate::task::{handle, record};
@@ -53,8 +54,8 @@ impl Executor {
         let watch = handle::find(dir)?;
         info!(attempt_id = launch.attempt_id, watch = ?watch, "adopted");
         let cleanup = match self.plan(&launch) {
-            Ok(Plan::Process(program)) => program.cleanup,
-            Ok(Plan::InProcess(_)) | Err(_) => Vec::new(),
+            Ok(Plan::Process(program)) => Cleanup::of(&program),
+            Ok(Plan::InProcess(_)) | Err(_) => Cleanup::default(),
         };
         let (progress, orders) = self.add(&launch);
         self.workers.spawn(child::adopt(self.clone(), launch, watch, cleanup, progress, orders));

@@ -43,11 +43,26 @@ struct Child {
     /// Overrides what the exit says.
     failure: Option<Failure>,
     /// What the supervisor runs in the end; run from here when the supervisor could not.
-    cleanup: Vec<String>,
+    cleanup: Cleanup,
     /// Why something of it may go on; empty when nothing does.
     left_behind: String,
     discard: bool,
     started_at_ms: u64,
+}
+
+/// The last act of an attempt (see `task::cleanup`).
+#[derive(Default)]
+pub struct Cleanup {
+    argv: Vec<String>,
+    /// Variables beside the task contract's.
+    env: Vec<(String, String)>,
+}
+
+impl Cleanup {
+    /// That of a program.
+    pub fn of(program: &Program) -> Self {
+        Self { argv: program.cleanup.clone(), env: program.env.clone() }
+    }
 }
 
 /// What a new attempt begins with.
@@ -81,7 +96,7 @@ pub async fn adopt(
     executor: Arc<Executor>,
     launch: Launch,
     watch: Watch,
-    cleanup: Vec<String>,
+    cleanup: Cleanup,
     progress: Arc<Progress>,
     orders: mpsc::Receiver<Order>,
 ) {
@@ -131,7 +146,7 @@ impl Child {
                 secrets: Secrets::default(),
                 mask: Mask::new(&Secrets::default()),
                 failure: None,
-                cleanup: Vec::new(),
+                cleanup: Cleanup::default(),
                 left_behind: String::new(),
                 discard: false,
                 started_at_ms: clock::unix_ms(),
@@ -174,7 +189,7 @@ impl Child {
             }
         };
         self.mask = Mask::new(&self.secrets);
-        self.cleanup.clone_from(&program.cleanup);
+        self.cleanup = Cleanup::of(&program);
         let spec = self.spec(program, launched_at);
         let (dir, attempt_id) = (self.dir.clone(), self.launch.attempt_id.clone());
         let started = tokio::task::spawn_blocking(move || handle::start(&dir, &attempt_id, &spec)).await;
@@ -240,9 +255,10 @@ impl Child {
         if exit.is_none() {
             warn!(attempt_id = self.launch.attempt_id, reason = lost, "the attempt vanished");
             handle::kill_left_overs(&self.dir, &self.launch.attempt_id).await;
-            let mut environment = self.environment(Vec::new());
+            let Cleanup { argv, env } = std::mem::take(&mut self.cleanup);
+            let mut environment = self.environment(env);
             environment.insert(cleanup::AFTER.to_owned(), cleanup::LOSS.to_owned());
-            left_behind = cleanup::run(&self.cleanup, &environment).await;
+            left_behind = cleanup::run(&argv, &environment).await;
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }

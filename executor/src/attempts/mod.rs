@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use meson_plugins::Plugin;
 use meson_proto::v1::{AttemptState, Failure, FailureClass, Kill, Launch, Report};
 use meson_store::{Limits, Store};
 use tokio::runtime::Handle;
@@ -52,6 +53,7 @@ pub struct Executor {
     pub logs: Logs,
     /// Attempts that wait for the leader's permission.
     pub claims: Claims,
+    plugins: Vec<Plugin>,
     fetcher: Fetcher,
     /// Where workspaces are that have a URI.
     store: Store,
@@ -80,7 +82,7 @@ impl Executor {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn open(config: Config, workers: Handle) -> io::Result<Self> {
+    pub fn open(config: Config, plugins: Vec<Plugin>, workers: Handle) -> io::Result<Self> {
         std::fs::create_dir_all(config.data_dir.join("attempts"))?;
         std::fs::create_dir_all(config.workspaces())?;
         helpers::write(&config.helpers())?;
@@ -97,12 +99,19 @@ impl Executor {
             lease,
             logs,
             claims: Claims::default(),
+            plugins,
             fetcher,
             store,
             cgroup,
             workers,
             table: Mutex::default(),
         })
+    }
+
+    /// The kinds of steps that it runs: its own, as far as this machine can, and those of its plugins.
+    pub fn kinds(&self) -> Vec<String> {
+        let of_plugins = self.plugins.iter().map(|plugin| plugin.kind.name.clone());
+        runners::kinds(&self.config).into_iter().chain(of_plugins).collect()
     }
 
     /// Starts an attempt, unless it is known, stale or wrong. Waits for nothing, not even the disk.
@@ -228,12 +237,18 @@ impl Executor {
         if !is_safe_name(&launch.attempt_id) || !is_safe_name(&launch.run_id) {
             return Err(rejected("bad_id", "attempt and run ids must be names of files"));
         }
-        let runner = runners::find(&launch.kind).ok_or_else(|| {
-            rejected("unknown_kind", &format!("this executor cannot run steps of kind `{}`", launch.kind))
-        })?;
         let dir = self.dir(&launch.attempt_id);
         let place = Place { config: &self.config, dir: &dir };
-        runner.prepare(launch, &place).map_err(|error| rejected("bad_configuration", &error.to_string()))
+        let plugin = || self.plugins.iter().find(|plugin| plugin.kind.name == launch.kind);
+        let plan = if let Some(runner) = runners::find(&launch.kind) {
+            runner.prepare(launch, &place)
+        } else if let Some(plugin) = plugin() {
+            runners::plugin::prepare(plugin, launch, &place)
+        } else {
+            let message = format!("this executor cannot run steps of kind `{}`", launch.kind);
+            return Err(rejected("unknown_kind", &message));
+        };
+        plan.map_err(|error| rejected("bad_configuration", &error.to_string()))
     }
 
     fn add(&self, launch: &Launch) -> (Arc<Progress>, mpsc::Receiver<Order>) {

@@ -1,8 +1,10 @@
-//! The step technologies this executor knows: one file each, and one line each in [`REGISTRY`].
+//! The step technologies this executor knows: one file each, and one line each in [`REGISTRY`]. Beside them stand the kinds
+//! that plugins bring, in [`plugin`].
 
 mod docker;
 mod hive;
 mod noop;
+pub mod plugin;
 mod python;
 mod r;
 mod scala;

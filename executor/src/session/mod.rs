@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use crate::agent::Agent;
 use crate::attempts::Executor;
 use crate::identity::Identity;
-use crate::{channel, clock, runners};
+use crate::{channel, clock};
 use endpoints::Endpoints;
 pub use endpoints::normal;
 use stream::{Ended, Stream};
@@ -128,7 +128,7 @@ impl Session {
             hostname: config.hostname.clone(),
             resources: Some(config.resources()),
             attributes: config.attributes.clone().into_iter().collect(),
-            kinds: runners::kinds(config),
+            kinds: self.executor.kinds(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             attempts: self.executor.known(),
             mesos: self.agent.as_ref().map(|agent| agent.place()),

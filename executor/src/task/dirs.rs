@@ -50,6 +50,11 @@ impl AttemptDir {
         self.root.join("params.json")
     }
 
+    /// The step's configuration, for programs of plugins (`MESON_CONFIG`).
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.json")
+    }
+
     /// What a driver is to do (see `drive`).
     pub fn job(&self) -> PathBuf {
         self.root.join("job.json")

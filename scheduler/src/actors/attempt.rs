@@ -155,8 +155,9 @@ impl Handler<Launch> for AttemptActor {
             return;
         }
         let (state, run, node, me) = (self.shared.published.state(), self.run, self.node, ctx.address());
+        let plugins = self.shared.plugins.clone();
         actix::spawn(async move {
-            let rendered = meson_raft::blocking(move || evaluate::render(&state, run, node)).await;
+            let rendered = meson_raft::blocking(move || evaluate::render(&state, run, node, &plugins)).await;
             if let Ok(rendered) = rendered {
                 // The actor may have stopped; then nobody cares.
                 let _ = me.send(Ready(Box::new(rendered))).await;

@@ -35,8 +35,10 @@ pub struct Workflows {
 
 type Client = WorkflowServiceClient<Channel>;
 
-fn parse(text: &str) -> Result<Definition, Problems> {
-    Definition::from_yaml(text)
+impl Workflows {
+    fn parse(&self, text: &str) -> Result<Definition, Problems> {
+        Definition::from_yaml_with(text, &self.shared.plugins)
+    }
 }
 
 #[tonic::async_trait]
@@ -45,9 +47,13 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<RegisterWorkflowRequest>,
     ) -> Result<Response<RegisterWorkflowResponse>, Status> {
-        let definition = parse(&request.get_ref().definition)
-            .map_err(|problems| errors::problems("definition", &problems))?;
+        let refused = |problems: Problems| errors::problems("definition", &problems);
+        // A follower may have other plugins than the leader, who alone judges their kinds.
+        let definition = Definition::from_yaml(&request.get_ref().definition).map_err(refused)?;
         pass_on!(self.gate, Client, register_workflow, request);
+        if !definition.plugin_kinds().is_empty() {
+            self.parse(&request.get_ref().definition).map_err(refused)?;
+        }
         let command = Register::new(&definition);
         let hash = command.hash.clone();
         let outcome = self.shared.proposer.propose(command).await.map_err(|error| errors::propose(&error))?;
@@ -61,7 +67,7 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<ValidateWorkflowRequest>,
     ) -> Result<Response<ValidateWorkflowResponse>, Status> {
-        let answer = match parse(&request.get_ref().definition) {
+        let answer = match self.parse(&request.get_ref().definition) {
             Ok(definition) => ValidateWorkflowResponse {
                 problems: Vec::new(),
                 version: definition.content_hash().as_str().to_owned(),

@@ -7,6 +7,7 @@ use meson_engine::ids::{NodeNo, RunNo};
 use meson_engine::plan::PlanWork;
 use meson_workflow::definition::{Fetch, Step};
 use meson_workflow::expression;
+use meson_workflow::kinds::Plugins;
 use serde_json::{Map, Value, json};
 
 use super::context::{Visible, object};
@@ -35,7 +36,7 @@ pub struct Rendered {
 ///
 /// # Errors
 /// A template that cannot be rendered, or gives what its kind does not take.
-pub fn render(state: &State, run: RunNo, no: NodeNo) -> Result<Rendered> {
+pub fn render(state: &State, run: RunNo, no: NodeNo, plugins: &Plugins) -> Result<Rendered> {
     let run = state.runs.get(&run).ok_or(Error::Gone)?;
     let node = run.nodes.get(&no).ok_or(Error::Gone)?;
     let planned = state.planned(run, no).ok_or(Error::Gone)?;
@@ -45,8 +46,7 @@ pub fn render(state: &State, run: RunNo, no: NodeNo) -> Result<Rendered> {
     let context = visible.context_of_value(&source)?.attempt(u64::from(node.attempts()));
     let mut rendered = expression::render_value(&source, &context).map_err(at("config"))?;
     let Value::Object(config) = rendered["config"].take() else { return Err(Error::Gone) };
-    meson_workflow::kinds::check_rendered(&step.kind, &config)
-        .map_err(|problems| wrong("config", problems.to_string()))?;
+    plugins.check_rendered(&step.kind, &config).map_err(|problems| wrong("config", problems.to_string()))?;
     let params = visible.params()?;
     Ok(Rendered {
         kind: step.kind.clone(),

@@ -4,6 +4,7 @@
 mod docker;
 mod hive;
 mod noop;
+mod plugin;
 mod python;
 mod r;
 mod scala;
@@ -16,8 +17,11 @@ use crate::expression::is_template;
 use crate::ids::did_you_mean;
 use crate::problem::{Problem, Problems};
 use crate::reader::quoted;
-use crate::tree::{Segment, path_text, shorten};
+use crate::tree::{path_text, shorten};
 use crate::units::Bytes;
+
+pub use crate::tree::Segment;
+pub use plugin::{Plugin, Plugins, Stage, is_plugin_kind};
 
 /// All kinds, in alphabetical order.
 pub const KINDS: [&Kind; 8] = [
@@ -56,17 +60,15 @@ pub fn names() -> [&'static str; KINDS.len()] {
     KINDS.map(|kind| kind.name)
 }
 
-/// Checks a config once its templates are rendered: what validation could not know, a run must.
+/// Checks a config once its templates are rendered: what validation could not know, a run must. Knows no plugins: see
+/// [`Plugins::check_rendered`].
 pub fn check_rendered(kind: &str, config: &Map<String, Value>) -> Result<(), Problems> {
+    Plugins::default().check_rendered(kind, config)
+}
+
+/// Problems of a config that has no text.
+fn problems_of(found: Vec<ConfigProblem>) -> Result<(), Problems> {
     let mut problems = Problems::default();
-    let found = match find(kind) {
-        Some(kind) => kind.check_config(config),
-        None => vec![ConfigProblem {
-            path: Vec::new(),
-            message: format!("there is no kind `{}`", shorten(kind)),
-            remedy: format!("the kinds are {}", quoted(&names())),
-        }],
-    };
     for ConfigProblem { mut path, message, remedy } in found {
         path.insert(0, Segment::Name("config".to_owned()));
         problems.push(Problem { location: None, path: path_text(&path), node: None, message, remedy });
@@ -75,10 +77,21 @@ pub fn check_rendered(kind: &str, config: &Map<String, Value>) -> Result<(), Pro
 }
 
 /// One thing wrong with a config: where in it, what, and the remedy.
-pub(crate) struct ConfigProblem {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// The way from the config to the value; empty for the whole.
     pub path: Vec<Segment>,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub remedy: String,
+}
+
+impl ConfigProblem {
+    /// A problem of the whole.
+    fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        ConfigProblem { path: Vec::new(), message: message.into(), remedy: remedy.into() }
+    }
 }
 
 impl Kind {

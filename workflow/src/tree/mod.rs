@@ -41,8 +41,10 @@ pub(crate) struct Key {
 
 /// A step on the way from a definition to one of its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Segment {
+pub enum Segment {
+    /// A field, or a name in a map.
     Name(String),
+    /// A place in a list, from 0.
     Index(usize),
 }
 

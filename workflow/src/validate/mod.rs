@@ -9,6 +9,7 @@ mod step;
 mod text;
 
 use crate::definition::{Definition, Node, Work};
+use crate::kinds::Plugins;
 use crate::problem::{Location, Problem, Problems};
 use crate::tree::{Segment, Tree, field_text, path_text};
 use crate::units::Millis;
@@ -17,19 +18,20 @@ use crate::{ids, limits};
 use graph::Shape;
 use scope::{Frame, Scope};
 
-/// Everything wrong with a definition; empty if it can be run.
+/// Everything wrong with a definition; empty if it can be run. Nothing is asked of kinds that plugins bring.
 pub fn validate(definition: &Definition) -> Problems {
-    Check::new(None).run(definition)
+    Check::new(None, &Plugins::default()).run(definition)
 }
 
 /// The same, with places in the text that the definition came from.
-pub(crate) fn validate_tree(definition: &Definition, tree: &Tree) -> Problems {
-    Check::new(Some(tree)).run(definition)
+pub(crate) fn validate_tree(definition: &Definition, tree: &Tree, plugins: &Plugins) -> Problems {
+    Check::new(Some(tree), plugins).run(definition)
 }
 
 /// Where the check is, and what it found wrong on the way.
 pub(crate) struct Check<'t> {
     tree: Option<&'t Tree>,
+    plugins: &'t Plugins,
     path: Vec<Segment>,
     nodes: Vec<String>,
     node_count: usize,
@@ -37,8 +39,9 @@ pub(crate) struct Check<'t> {
 }
 
 impl<'t> Check<'t> {
-    fn new(tree: Option<&'t Tree>) -> Self {
-        Check { tree, path: Vec::new(), nodes: Vec::new(), node_count: 0, problems: Problems::default() }
+    fn new(tree: Option<&'t Tree>, plugins: &'t Plugins) -> Self {
+        let problems = Problems::default();
+        Check { tree, plugins, path: Vec::new(), nodes: Vec::new(), node_count: 0, problems }
     }
 
     fn run(mut self, definition: &Definition) -> Problems {

@@ -4,11 +4,10 @@ use super::Check;
 use super::scope::{Frame, Scope};
 use crate::definition::{Constraint, ConstraintOperator, Fetch, MemoryGrowth, Resources, RetryPolicy, Step};
 use crate::expression::is_template;
-use crate::ids::{did_you_mean, is_environment_name, is_secret_name};
-use crate::reader::quoted;
+use crate::ids::{is_environment_name, is_secret_name};
+use crate::limits;
 use crate::tree::shorten;
 use crate::units::Bytes;
-use crate::{kinds, limits};
 
 /// How the URI of a file to fetch may begin.
 const FETCHED_FROM: [&str; 7] = ["http://", "https://", "hdfs://", "s3://", "s3a://", "file:///", "/"];
@@ -65,18 +64,14 @@ impl Check<'_> {
     }
 
     fn kind(&mut self, step: &Step) {
-        let Some(kind) = kinds::find(&step.kind) else {
-            let remedy = match did_you_mean(&step.kind, kinds::names()) {
-                Some(near) => format!("did you mean `{near}`? The kinds are {}", quoted(&kinds::names())),
-                None => format!("the kinds are {}", quoted(&kinds::names())),
-            };
-            let message = format!("there is no kind `{}`", shorten(&step.kind));
-            return self.at("kind", |check| check.report(message, remedy));
+        let kind = match self.plugins.find(&step.kind) {
+            Ok(kind) => kind,
+            Err(problem) => return self.at("kind", |check| check.report(problem.message, problem.remedy)),
         };
-        if step.resources.mem < kind.least_mem {
-            let (mem, least) = (step.resources.mem, kind.least_mem);
+        if step.resources.mem < kind.least_mem() {
+            let (mem, least) = (step.resources.mem, kind.least_mem());
             let message =
-                format!("{mem} of memory are too little: a {} step needs at least {least}", kind.name);
+                format!("{mem} of memory are too little: a {} step needs at least {least}", kind.name());
             self.at("resources", |check| {
                 check.at("mem", |check| check.report(message, format!("write `mem: {least}` or more")));
             });
