@@ -72,10 +72,10 @@ fn search(dir: &Path, text: &str, found: &mut Vec<PathBuf>) -> anyhow::Result<()
         let Ok(data) = path.symlink_metadata() else { continue };
         if data.is_dir() {
             search(&path, text, found)?;
-        } else if data.is_file() {
-            if String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(text) {
-                found.push(path);
-            }
+        } else if data.is_file()
+            && String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).contains(text)
+        {
+            found.push(path);
         }
     }
     Ok(())
