@@ -27,6 +27,20 @@ const END_MAX: Duration = Duration::from_secs(40);
 const LOG_BYTES: usize = 64 << 10;
 /// What a Spark of the gateway's own line calls itself; it is only compared with the server's, and noted.
 const CLIENT_VERSION: &str = "3.5.0";
+/// Packages of Java from version 17 on that Spark needs to see the inside of. Source: its `JavaModuleOptions`.
+const OPENED: [&str; 11] = [
+    "java.lang",
+    "java.lang.invoke",
+    "java.lang.reflect",
+    "java.io",
+    "java.net",
+    "java.nio",
+    "java.util",
+    "java.util.concurrent",
+    "java.util.concurrent.atomic",
+    "sun.nio.ch",
+    "sun.security.action",
+];
 /// The first port of an interface, where the step does not say.
 const UI_PORT: u16 = 4040;
 
@@ -119,7 +133,14 @@ async fn submit(job: &Job, told: &Told, gateway: &Gateway) -> Result<String, Ver
     let mut spark_properties = properties::of(job, told);
     let jars = std::iter::once(&told.application).chain(&told.config.jars);
     spark_properties.insert("spark.jars".to_owned(), jars.cloned().collect::<Vec<_>>().join(","));
-    let contract = std::env::vars().filter(|(name, _)| name.starts_with("MESON_"));
+    // `spark-submit` would give them; the gateway does not.
+    spark_properties.entry("spark.driver.defaultJavaOptions".to_owned()).or_insert_with(|| {
+        OPENED.map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")).join(" ")
+    });
+    // By this name an executor knows processes of its own, and ends them when their attempt was lost. A driver may run
+    // on the same machine, and is to live on.
+    let contract =
+        std::env::vars().filter(|(name, _)| name.starts_with("MESON_") && name != "MESON_ATTEMPT_ID");
     let create = Create {
         app_resource: told.application.clone(),
         main_class: told.config.main_class.clone().unwrap_or_default(),

@@ -55,6 +55,15 @@ impl Excerpt {
     }
 }
 
+/// How lines begin that launchers and workers write around the log.
+const BEGINNINGS: [&str; 5] = [
+    "WARNING:",
+    "Using Spark's default log4j profile",
+    "Setting default log level",
+    "Launch Command:",
+    "====",
+];
+
 /// A line of Spark's log below an error: `26/11/28 13:35:00 INFO Class: …`, or a warning of the launcher.
 fn is_chatter(line: &str) -> bool {
     let mut words = line.split_whitespace();
@@ -62,9 +71,7 @@ fn is_chatter(line: &str) -> bool {
         words.next().is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'/'));
     let level = words.nth(1);
     is_date && matches!(level, Some("INFO" | "WARN" | "DEBUG" | "TRACE"))
-        || line.starts_with("WARNING:")
-        || line.starts_with("Using Spark's default log4j profile")
-        || line.starts_with("Setting default log level")
+        || BEGINNINGS.iter().any(|beginning| line.starts_with(beginning))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub fn show(look: &Look) -> Shown {
         "input_bytes": bytes(|executor| executor.total_input_bytes),
         "shuffle_read_bytes": bytes(|executor| executor.total_shuffle_read),
         "shuffle_write_bytes": bytes(|executor| executor.total_shuffle_write),
-        "failed_tasks": look.reasons.iter().map(|reason| short(reason)).collect::<Vec<_>>(),
+        "failed_tasks": look.reasons.iter().map(|reason| short(reason_of(reason))).collect::<Vec<_>>(),
     });
     let pulse = [done, failed, look.jobs.len() as u64];
     Shown { percent, message: message(look, succeeded), data, pulse }
@@ -85,6 +85,12 @@ fn stage(stage: &Stage) -> Value {
     })
 }
 
+/// The line of an error that tells most: the last one before the stack.
+fn reason_of(error: &str) -> &str {
+    let before = error.lines().take_while(|line| !line.trim_start().starts_with("at "));
+    before.filter(|line| !line.trim().is_empty()).last().unwrap_or(error)
+}
+
 fn short(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(TEXT_CHARS_MAX).collect()
 }
@@ -112,12 +118,16 @@ mod tests {
         let look = Look {
             jobs: vec![job("SUCCEEDED", 20, 20, 0), job("RUNNING", 20, 3, 2)],
             stages: vec![stage],
+            reasons: vec![
+                "PythonException: Traceback:\n  File x\nValueError: no\n\n\tat a.B(C.scala:1)\n".into(),
+            ],
             ..Look::default()
         };
         let shown = show(&look);
         assert_eq!(shown.percent, Some(62.5));
         assert_eq!(shown.message, "stage 7: count at app.py:11 (3 of 20 tasks); 1 of 2 jobs done");
         assert_eq!(shown.data["tasks"]["done"], 25);
+        assert_eq!(shown.data["failed_tasks"][0], "ValueError: no");
         assert_eq!(
             (show(&Look::default()).percent, show(&Look::default()).message.as_str()),
             (None, "no job yet")
