@@ -50,6 +50,7 @@ x = bytearray(2 << 30)
 while True: x[::4096] = x[::4096]";
     let stalls = "import time
 from pyspark import SparkContext
+# tidy: allow sleep: it is the step that sleeps, until it is found to stall
 SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
     let stall = json!({ "code": stalls, "stall": { "after": "4s" } });
     let silent = json!({ "code": SPEAKS, "args": ["x"], "conf": { "spark.ui.enabled": "false", "spark.hadoop.text": "y" } });
@@ -85,6 +86,7 @@ const WAITS: &str = "import sys, time, os
 from pyspark import SparkContext
 go = sys.argv[1]
 def wait(x):
+    # tidy: allow sleep: it is the step that waits
     while not os.path.exists(go): time.sleep(0.2)
     return x
 sc = SparkContext(appName='renamed')

@@ -83,6 +83,6 @@ fn a_rendered_config_is_judged_by_what_it_became() {
     );
     assert_eq!(
         check("cobol", json!({})),
-        Err("config: there is no kind `cobol`: the kinds are `docker`, `hive`, `noop`, `python`, `r`, `scala` and `shell`".to_owned())
+        Err("config: there is no kind `cobol`: the kinds are `docker`, `hive`, `noop`, `python`, `r`, `scala`, `shell` and `spark`".to_owned())
     );
 }
