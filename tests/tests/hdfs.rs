@@ -42,23 +42,32 @@ impl World {
         until(&format!("the workspace of {run_id} is gone"), gone).await
     }
 
-    async fn until_there(&self, path: &str) -> anyhow::Result<()> {
-        until(&format!("{path} is there"), || async {
-            matches!(self.has(path).await, Ok(true)).then_some(())
-        })
-        .await
-    }
-
     /// A run whose step marks its workspace and then waits for a file of this machine.
     async fn waiting(&self, name: &str) -> anyhow::Result<(String, std::path::PathBuf)> {
         let go = self.cluster.dir().join(format!("go-{name}"));
-        let command =
-            format!("\"$MESON_FS\" fs mkdir runs && while [ ! -e '{}' ]; do sleep 0.05; done", go.display());
         let run_id =
-            start(&self.client, json!({ "name": name, "nodes": [shell("a", &[], &command)] })).await?;
-        self.until_there(&format!("{run_id}/runs")).await?;
+            start(&self.client, json!({ "name": name, "nodes": [shell("a", &[], &waits(&go, "true"))] }))
+                .await?;
+        self.until_marked(&run_id, &go).await?;
         Ok((run_id, go))
     }
+
+    /// Waits until a step of [`waits`] has marked its workspace, and knows it: the NameNode owes it no answer any more.
+    async fn until_marked(&self, run_id: &str, go: &Path) -> anyhow::Result<()> {
+        let marked = go.with_extension("marked");
+        until(&format!("{} is there", marked.display()), || async { marked.exists().then_some(()) }).await?;
+        ensure!(self.has(&format!("{run_id}/runs")).await?, "the mark of {run_id}");
+        Ok(())
+    }
+}
+
+/// Marks its workspace, waits for a file of this machine, and then does more.
+fn waits(go: &Path, more: &str) -> String {
+    format!(
+        "\"$MESON_FS\" fs mkdir runs && touch '{}' && while [ ! -e '{}' ]; do sleep 0.05; done; {more}",
+        go.with_extension("marked").display(),
+        go.display()
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,10 +257,9 @@ async fn a_name_node_that_is_gone_is_waited_for(world: &mut World) -> anyhow::Re
         said.display()
     );
     let go = world.cluster.dir().join("go-gone");
-    let wait = format!("while [ ! -e '{}' ]; do sleep 0.05; done; {command}", go.display());
-    let nodes = [shell("a", &[], &format!("\"$MESON_FS\" fs mkdir runs && {wait}"))];
+    let nodes = [shell("a", &[], &waits(&go, &command))];
     let run_id = start(&world.client, json!({ "name": "gone", "nodes": nodes })).await?;
-    world.until_there(&format!("{run_id}/runs")).await?;
+    world.until_marked(&run_id, &go).await?;
     world.hdfs.kill_name_node()?;
     std::fs::write(go, "")?;
     let away = world.store.exists(&world.base).await.err().context("nobody is there to answer")?;
