@@ -173,7 +173,7 @@ mod tests {
         };
         assert_eq!(names(&one), ["x/one"]);
         assert_eq!(names(dir.path()), ["x/two", "x/one"]);
-        let found = load(&[one.clone()]).unwrap();
+        let found = load(std::slice::from_ref(&one)).unwrap();
         assert_eq!((found[0].program.clone(), found[0].clean_up.clone()), (one.join("run"), None));
         assert!(found[0].check_config(r#"{"a": 1}"#).is_ok());
         assert!(found[0].check_config("").unwrap_err().contains("`a`"));
@@ -208,7 +208,7 @@ mod tests {
     fn programs_are_there_and_may_be_run() {
         let dir = tempfile::tempdir().unwrap();
         let folder = plugin(dir.path(), "one", "x/one");
-        let plugin = load(&[folder.clone()]).unwrap().remove(0);
+        let plugin = load(std::slice::from_ref(&folder)).unwrap().remove(0);
         let problem = || plugin.check_programs().unwrap_err().to_string();
         assert!(problem().contains("run: No such file"), "{}", problem());
         std::fs::write(folder.join("run"), "#!/bin/sh\n").unwrap();
