@@ -9,6 +9,7 @@ use meson_proto::v1::*;
 use meson_tests::spark::{Standalone, local};
 use meson_tests::system::{start, with};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 fn step(id: &str, config: Value, mem: &str) -> Value {
     json!({ "id": id, "kind": "spark", "config": config, "resources": { "cpus": 1, "mem": mem } })
@@ -30,10 +31,9 @@ const HOSTILE: &str = "'\"; touch pwned; $(touch pwned) `touch pwned` \\ --conf 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applications_speak_and_fail_as_themselves() -> anyhow::Result<()> {
-    let mut env = local()?;
-    // Four at once would be more than two cores are good for.
-    let cluster =
-        Cluster::start(Options { env: std::mem::take(&mut env), cpus: 2, ..Options::default() }).await?;
+    let _turn = TURN.lock().await;
+    // More than two at once would be more than two cores are good for.
+    let cluster = Cluster::start(Options { env: local()?, cpus: 2, ..Options::default() }).await?;
     let client = Client::new(cluster.endpoints());
     let conf = json!({ "spark.hadoop.text": "{{ params.text }}" });
     let speaks = json!({ "code": SPEAKS, "args": ["{{ params.text }}"], "conf": conf });
@@ -112,16 +112,26 @@ async fn until_none(spark: &Standalone) -> anyhow::Result<()> {
 
 /// What a run says of its only step, once Spark's own figures are in it.
 async fn figures(client: &Client, run_id: &str) -> anyhow::Result<Value> {
-    until("figures of Spark", || async {
+    let node = until("figures of Spark", || async {
         let node = client.nodes(run_id).await.ok()?.into_iter().next()?;
-        let data: Value = serde_json::from_str(&node.data_json).ok()?;
-        (data["spark"]["tasks"]["known"] == 4).then(|| data["spark"].clone())
+        let is_seen = spark_data(&node)["tasks"]["known"] == 4;
+        (is_seen || node.ended_at.is_some()).then_some(node)
     })
-    .await
+    .await?;
+    ensure!(node.ended_at.is_none(), "it has ended: {node:?}");
+    Ok(spark_data(&node))
 }
+
+fn spark_data(node: &Node) -> Value {
+    serde_json::from_str::<Value>(&node.data_json).map_or(Value::Null, |data| data["spark"].clone())
+}
+
+/// One test at a time: each has several virtual machines of Java.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_at_a_master_lives_and_ends_with_its_attempt() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let (spark, mut cluster, client) = on_cluster(1).await?;
     let go = spark.dir().join("go");
     let conf = json!({ "spark.executor.memory": "512m", "spark.cores.max": 2 });
@@ -189,6 +199,7 @@ object Waits {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let (spark, mut cluster, client) = on_cluster(2).await?;
     let jar = spark.jar(APP)?.to_string_lossy().into_owned();
     let go = spark.dir().join("go");

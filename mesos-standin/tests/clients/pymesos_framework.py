@@ -176,6 +176,11 @@ def main(arguments):
         update = scheduler.wait("update", lambda update: update["state"] == "TASK_FINISHED")
         finished.add(update["task_id"]["value"])
 
+    # pymesos acknowledges before it hands over what comes next. Later it would do so on a stream that is no longer its own,
+    # and give up.
+    driver.reconcileTasks([])
+    scheduler.wait_state("stays", "TASK_RUNNING")
+
     # A second scheduler takes over by subscribing with the same id; the first is told so.
     successor = TestScheduler()
     second = new_driver(successor, dict(info, id=dict(value=framework_id)), arguments)
