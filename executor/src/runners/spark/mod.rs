@@ -96,24 +96,22 @@ impl Runner for Spark {
             local if local == "local" => format!("local[{cores}]"),
             master => master,
         };
+        // The settings' addresses are those of the settings' master.
+        let is_own = config.master.as_ref().is_some_and(|master| *master != settings.spark_master);
+        let of_master = |own: &Option<String>, setting: &String| {
+            if is_own { own.clone().unwrap_or_default() } else { or(own, setting) }
+        };
         let told = Told {
-            master_ui: or(&config.master_ui, &settings.spark_master_ui),
-            gateway: or(&config.gateway, &settings.spark_gateway),
+            master_ui: of_master(&config.master_ui, &settings.spark_master_ui),
+            gateway: of_master(&config.gateway, &settings.spark_gateway),
             python: or(&config.interpreter, &settings.spark_python),
             home: settings.spark_home.clone(),
             application,
             master,
             config,
         };
-        if told.config.deploy_mode == Mode::Cluster && told.gateway.is_empty() {
-            let message = "cluster mode needs the address of the gateway for drivers: `gateway`, or the executor's \
-                           setting `spark_gateway`, e.g. http://master:6066";
-            return Err(Rejected(message.to_owned()));
-        }
-        if told.config.deploy_mode == Mode::Cluster && !launch.secrets.is_empty() {
-            // What a master is told of a driver's environment stands in its files and its answers.
-            let message = "a driver on the cluster gets no secrets: run the step in client mode";
-            return Err(Rejected(message.to_owned()));
+        if told.config.deploy_mode == Mode::Cluster {
+            check_cluster(&told, launch)?;
         }
         let mut program = drive::program(launch, place, &told)?;
         program.files.extend(code);
@@ -149,6 +147,27 @@ impl Runner for Spark {
         }
         .boxed()
     }
+}
+
+fn check_cluster(told: &Told, launch: &Launch) -> Result<(), Rejected> {
+    let refuse = |message: &str| Err(Rejected(message.to_owned()));
+    if !["spark://", "mesos://"].iter().any(|scheme| told.master.starts_with(scheme)) {
+        return refuse(
+            "cluster mode is for masters `spark://…` and `mesos://…`: with others an application could not be ended \
+             for certain; use client mode",
+        );
+    }
+    if told.gateway.is_empty() {
+        return refuse(
+            "cluster mode needs the address of the gateway for drivers: `gateway`, or the executor's setting \
+             `spark_gateway` for its own master, e.g. http://master:6066",
+        );
+    }
+    // What a master is told of a driver's environment stands in its files and its answers.
+    if !launch.secrets.is_empty() {
+        return refuse("a driver on the cluster gets no secrets: run the step in client mode");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn sizes(executors: &Executors, set: &mut impl FnMut(&str, String)) {
     if let Some(count) = count {
         set("spark.executor.instances", count.to_string());
         // Standalone and Mesos count cores, not executors.
-        set("spark.cores.max", (count * cores.unwrap_or(1)).to_string());
+        set("spark.cores.max", (u64::from(*count) * u64::from(cores.unwrap_or(1))).to_string());
         if cores.is_none() {
             set("spark.executor.cores", "1".to_owned());
         }

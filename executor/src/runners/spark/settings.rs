@@ -119,8 +119,10 @@ impl Config {
         if self.main_class.as_ref().is_some_and(|name| name.starts_with('-')) {
             return refuse("`main_class` is the name of a class".to_owned());
         }
-        if self.deploy_mode == Mode::Cluster {
-            self.check_cluster()?;
+        if self.deploy_mode == Mode::Cluster && self.jar.is_none() {
+            let message =
+                "cluster mode takes a `jar` with `main_class`: a Python program runs in client mode";
+            return refuse(message.to_owned());
         }
         for (name, list) in [
             ("jars", &self.jars),
@@ -150,22 +152,6 @@ impl Config {
         if self.dynamic_allocation.is_some() && self.executors.as_ref().is_some_and(|own| own.count.is_some())
         {
             return refuse("`executors.count` and `dynamic_allocation` exclude each other".to_owned());
-        }
-        Ok(())
-    }
-
-    fn check_cluster(&self) -> Result<(), Rejected> {
-        if self.jar.is_none() {
-            let message =
-                "cluster mode takes a `jar` with `main_class`: a Python program runs in client mode";
-            return Err(Rejected(message.to_owned()));
-        }
-        let speaks =
-            |master: &String| ["spark://", "mesos://"].iter().any(|scheme| master.starts_with(scheme));
-        if self.master.as_ref().is_some_and(|master| !speaks(master)) {
-            let message = "cluster mode is for masters `spark://…` and `mesos://…`: with others an application could \
-                           not be ended for certain; use client mode";
-            return Err(Rejected(message.to_owned()));
         }
         Ok(())
     }
