@@ -1,5 +1,5 @@
 //! Cluster mode: the gateway by which drivers are submitted, asked about and ended. Standalone masters speak it (with
-//! `spark.master.rest.enabled`, port 6066) and so does the dispatcher of Mesos (port 7077). Source: Spark's
+//! `spark.master.rest.enabled`, port 6066). Source: Spark's
 //! `org.apache.spark.deploy.rest.SubmitRestProtocolMessage`.
 
 use std::collections::BTreeMap;
@@ -66,16 +66,12 @@ pub struct Status {
 pub enum DriverState {
     /// Waits for a worker.
     Submitted,
-    /// Waits; in the words of Mesos's dispatcher.
-    Queued,
     /// Runs.
     Running,
     /// Ended with exit status 0.
     Finished,
     /// Failed and is being started again, as supervised drivers are.
     Relaunching,
-    /// The same, in the words of Mesos's dispatcher.
-    Retrying,
     /// The master was replaced and has not found it yet.
     Unknown,
     /// Ended by order.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meson_spark::Master;
+use meson_spark::tag::Tag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
@@ -188,8 +189,13 @@ async fn left(
 ) -> Result<Vec<String>, meson_spark::Error> {
     let mut left = Vec::new();
     for app in master.state().await?.active_apps {
+        // With the id known, drivers of others need not be asked whose they are.
         let is_own = noted == Some(app.id.as_str())
-            || master.tag(&app).await?.is_some_and(|tag| tag.attempt_id == attempt_id);
+            || match noted {
+                Some(_) => Tag::of_name(&app.name),
+                None => master.tag(&app).await?,
+            }
+            .is_some_and(|tag| tag.attempt_id == attempt_id);
         left.extend(is_own.then_some(app.id));
     }
     Ok(left)

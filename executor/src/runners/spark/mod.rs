@@ -151,16 +151,17 @@ impl Runner for Spark {
 
 fn check_cluster(told: &Told, launch: &Launch) -> Result<(), Rejected> {
     let refuse = |message: &str| Err(Rejected(message.to_owned()));
-    if !["spark://", "mesos://"].iter().any(|scheme| told.master.starts_with(scheme)) {
+    if !told.master.starts_with("spark://") {
         return refuse(
-            "cluster mode is for masters `spark://…` and `mesos://…`: with others an application could not be ended \
+            "cluster mode is for standalone masters, `spark://…`: at others an application could not be found again \
              for certain; use client mode",
         );
     }
-    if told.gateway.is_empty() {
+    // Without the one nothing can be submitted; without the other the next attempt would not find what still runs (P3).
+    if told.gateway.is_empty() || told.master_ui.is_empty() {
         return refuse(
-            "cluster mode needs the address of the gateway for drivers: `gateway`, or the executor's setting \
-             `spark_gateway` for its own master, e.g. http://master:6066",
+            "cluster mode needs two addresses of its master: `gateway` for drivers, e.g. http://master:6066, and \
+             `master_ui`, e.g. http://master:8080; or the executor's settings `spark_gateway` and `spark_master_ui`",
         );
     }
     // What a master is told of a driver's environment stands in its files and its answers.
@@ -196,7 +197,8 @@ mod tests {
         let (config, dir) = (config::Config::default(), AttemptDir::new("/attempt".into()));
         let prepare = |mode: &str, secrets: &[&str]| {
             let config_json = format!(
-                r#"{{"jar": "a", "main_class": "M", "deploy_mode": "{mode}", "gateway": "http://g", "master": "spark://m:7077"}}"#
+                r#"{{"jar": "a", "main_class": "M", "deploy_mode": "{mode}", "gateway": "http://g", "master_ui": "http://u",
+                    "master": "spark://m:7077"}}"#
             );
             let secrets = secrets.iter().map(|name| (name.to_string(), "token".to_owned())).collect();
             let launch = Launch { kind: "spark".to_owned(), config_json, secrets, ..Launch::default() };
@@ -217,7 +219,8 @@ mod tests {
             r#"{"jar": "a", "main_class": "-M"}"#,
             r#"{"code": "a", "deploy_mode": "cluster", "gateway": "http://g"}"#,
             r#"{"jar": "a", "main_class": "M", "deploy_mode": "cluster"}"#,
-            r#"{"jar": "a", "main_class": "M", "deploy_mode": "cluster", "gateway": "http://g", "master": "yarn"}"#,
+            r#"{"jar": "a", "main_class": "M", "deploy_mode": "cluster", "gateway": "http://g", "master_ui": "http://u", "master": "yarn"}"#,
+            r#"{"jar": "a", "main_class": "M", "deploy_mode": "cluster", "gateway": "http://g", "master": "spark://m:1"}"#,
             r#"{"code": "a", "jars": ["x,y"]}"#,
             r#"{"code": "a", "conf": {"my.own": 1}}"#,
             r#"{"code": "a", "conf": {"spark.meson.attempt_id": "x"}}"#,
