@@ -164,6 +164,42 @@ async fn values_reach_the_step_and_nothing_else() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_while_no_executor_is_there_stays_hidden() -> anyhow::Result<()> {
+    let mut world = World::new(Vec::new()).await?;
+    let ends = world.start("ends-alone", speaker(&world, 0)).await?;
+    made(world.workspace(&ends).join("used")).await?;
+    world.cluster.kill_executor(0)?;
+    fs::write(world.secrets.path().join("token"), "another token")?;
+    fs::write(world.workspace(&ends).join("go"), "")?;
+    until("its processes have ended", || async {
+        let records = world.files_with("\"exit\"").ok()?;
+        records.iter().any(|file| file.ends_with("record.jsonl")).then_some(())
+    })
+    .await?;
+    world.hidden()?;
+    world.cluster.start_executor(0)?;
+    world.client.succeed(&ends).await?;
+    let node = world.client.nodes(&ends).await?.pop().unwrap_or_default();
+    ensure!(node.outputs_json.contains("db://me:***@host"), "{node:?}");
+    world.hidden()?;
+
+    // One whose supervisor goes as well, so that nobody knows what is to be hidden.
+    let script = r#"test -e "$MESON_WORKSPACE/said" && exit
+        echo '{"output": {"t": "'$TOKEN'"}}' >> "$MESON_EVENTS"; touch "$MESON_WORKSPACE/said"; sleep 600"#;
+    let step = json!({ "id": "a", "kind": "shell", "config": { "command": script },
+        "secrets": { "TOKEN": "token" }, "retry": { "platform": { "retries": 3, "delay": "100ms" } } });
+    fs::write(world.secrets.path().join("token"), TOKEN)?;
+    let vanishes = world.start("vanishes", step).await?;
+    made(world.workspace(&vanishes).join("said")).await?;
+    world.cluster.kill_executor_and_attempts(0)?;
+    ensure!(!world.files_with(TOKEN)?.is_empty(), "the step has written it to a file of its own");
+    fs::write(world.secrets.path().join("token"), "another token")?;
+    world.cluster.start_executor(0)?;
+    world.client.succeed(&vanishes).await?;
+    world.hidden()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_missing_is_named() -> anyhow::Result<()> {
     let world = World::new(Vec::new()).await?;
     let step = json!({ "id": "a", "kind": "shell", "config": { "command": "true" }, "secrets": { "KEY": "s3/key" } });

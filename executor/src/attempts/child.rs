@@ -40,6 +40,8 @@ struct Child {
     /// What its process alone may know.
     secrets: Secrets,
     mask: Mask,
+    /// Whether those values are not known for certain: nothing that it said may be read before its supervisor has masked it.
+    blind: bool,
     /// Overrides what the exit says.
     failure: Option<Failure>,
     /// What the supervisor runs in the end; run from here when the supervisor could not.
@@ -103,14 +105,17 @@ pub async fn adopt(
     let Some(child) = Child::create(executor, launch, progress, orders) else { return };
     let variables: Vec<String> = child.launch.secrets.keys().cloned().collect();
     let mut secrets = Secrets::default();
+    let mut blind = false;
     if !variables.is_empty() {
-        let process = record::read(&child.dir.record()).child.filter(Process::is_alive);
+        // What it was started with counts, and its supervisor has that; the files may have changed since.
+        let supervisor = record::read(&child.dir.record()).supervisor.filter(Process::is_alive);
+        let own = supervisor.map(|process| Secrets::of_process(process.pid, &variables)).unwrap_or_default();
+        blind = own.variables().count() < variables.len();
+        // They still serve to clean up.
         let now = Secrets::read(&child.executor.config.secrets_dir, &child.launch.secrets);
-        // What it was started with counts; the files may have changed since, and are what is left when it has ended.
-        let own = process.map(|process| Secrets::of_process(process.pid, &variables));
-        secrets = own.unwrap_or_default().or(now.unwrap_or_default());
+        secrets = own.or(now.unwrap_or_default());
     }
-    let child = Child { cleanup, mask: Mask::new(&secrets), secrets, ..child };
+    let child = Child { cleanup, mask: Mask::new(&secrets), secrets, blind, ..child };
     child.follow(watch, "executor_restart_lost").await;
 }
 
@@ -145,6 +150,7 @@ impl Child {
                 events: Tail::default(),
                 secrets: Secrets::default(),
                 mask: Mask::new(&Secrets::default()),
+                blind: false,
                 failure: None,
                 cleanup: Cleanup::default(),
                 left_behind: String::new(),
@@ -262,10 +268,12 @@ impl Child {
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }
-        self.look(true);
-        if let Err(error) = events::scrub(&self.dir.events(), &self.mask) {
-            warn!(attempt_id = self.launch.attempt_id, %error, "secrets may be left among its events");
+        if exit.as_ref().is_some_and(|exit| exit.masked) {
+            self.blind = false;
+        } else {
+            self.hide();
         }
+        self.look(true);
         if !left_behind.is_empty() {
             let left_behind = self.mask.text(&left_behind).into_owned();
             self.left_behind = format!("what it began elsewhere may go on: {left_behind}");
@@ -275,10 +283,30 @@ impl Child {
         self.report(exit).await;
     }
 
+    /// Takes secrets out of its events, as its supervisor could not; where they are not known, all of the events, unread.
+    fn hide(&mut self) {
+        let events = self.dir.events();
+        let hidden = match self.blind {
+            true => std::fs::write(&events, ""),
+            false => events::scrub(&events, &self.mask),
+        };
+        if let Err(error) = hidden {
+            warn!(attempt_id = self.launch.attempt_id, %error, "secrets may be left among its events");
+        }
+        if self.blind {
+            let message =
+                "what it said was not read: it may hold secrets whose values are not known any more";
+            self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, "secrets_unknown", message));
+        }
+    }
+
     /// Reads what the step said and wrote since the last look.
     fn look(&mut self, last: bool) {
         if self.log.grew() {
             self.executor.logs.wake(&self.log);
+        }
+        if self.blind {
+            return;
         }
         let lines = self.events.read(&self.dir.events(), last).unwrap_or_else(|error| {
             warn!(attempt_id = self.launch.attempt_id, %error, "events cannot be read");

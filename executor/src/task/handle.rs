@@ -14,6 +14,7 @@ use super::proc;
 use super::record::{self, Fact};
 use super::spec::{self, KillOrder, Process, Spec};
 use crate::sabotage;
+use crate::secrets::Secrets;
 
 /// How often a supervisor that is not our child is looked at.
 const ADOPTED_TICK: Duration = Duration::from_millis(50);
@@ -64,6 +65,8 @@ pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watc
         .env_clear()
         .envs(sabotage::inherited())
         .env("MESON_ATTEMPT_ID", attempt_id)
+        // For the next executor, which has to mask what the step says: only while it lives, and for this user alone.
+        .envs(Secrets::of(&spec.env, &spec.secrets).variables())
         .stdin(listens)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -93,6 +93,9 @@ pub struct Exit {
     /// Why something that it began elsewhere may go on; empty when nothing does.
     #[serde(default)]
     pub left_behind: String,
+    /// Whether its events hold no secrets any more: whoever reads them now need not know any.
+    #[serde(default)]
+    pub masked: bool,
     /// Wall-clock milliseconds.
     pub started_at_ms: u64,
     /// Wall-clock milliseconds.

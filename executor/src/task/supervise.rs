@@ -28,7 +28,7 @@ use super::spec::{self, Cause, Exit, KillOrder, Process, Spec};
 use super::{cleanup, memory, proc};
 use crate::secrets::Secrets;
 use crate::secrets::mask::Mask;
-use crate::{clock, fs, lease};
+use crate::{clock, events, fs, lease};
 
 /// How often the memory of the tree is looked at.
 const MEMORY_TICK_MS: u64 = 100;
@@ -59,7 +59,8 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
     record::claim(&dir.record(), &Fact::Supervisor(process))?;
 
     let started_at_ms = clock::unix_ms();
-    let (mut tree, mut output) = match Tree::start(dir, spec) {
+    let mask = Mask::new(&Secrets::of(&spec.env, &spec.secrets));
+    let (mut tree, mut output) = match Tree::start(dir, spec, &mask) {
         Ok(started) => started,
         Err(exit) => return record::append(&dir.record(), &Fact::Exit(exit)),
     };
@@ -78,7 +79,10 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
     tree.kill_rest().await;
     output.drain().await;
     let left_behind = cleanup::run(&tree.spec.cleanup, &tree.spec.env).await;
-    record::append(&dir.record(), &Fact::Exit(Exit { left_behind, ..tree.exit(started_at_ms) }))
+    // Here, because this process knows them for certain; an executor that comes later may not.
+    let masked = events::scrub(&dir.events(), &mask).is_ok();
+    let left_behind = mask.text(&left_behind).into_owned();
+    record::append(&dir.record(), &Fact::Exit(Exit { left_behind, masked, ..tree.exit(started_at_ms) }))
 }
 
 /// The pipe from the executor: when that is gone, the pipe is closed.
@@ -117,10 +121,10 @@ struct Tree {
 }
 
 impl Tree {
-    fn start(dir: &AttemptDir, spec: Spec) -> Result<(Self, Output), Exit> {
+    fn start(dir: &AttemptDir, spec: Spec, mask: &Mask) -> Result<(Self, Output), Exit> {
         let refuse = |cause, message: String| {
             let now = clock::unix_ms();
-            Exit { cause, message, started_at_ms: now, ended_at_ms: now, ..Exit::default() }
+            Exit { cause, message, masked: true, started_at_ms: now, ended_at_ms: now, ..Exit::default() }
         };
         if let Some((cause, _)) = due(dir, &spec, clock::boot_ms()) {
             return Err(refuse(cause, String::new()));
@@ -140,8 +144,7 @@ impl Tree {
             // Only a second way to find the tree, should the supervisor die: not worth failing for.
             let _ = record::append(&dir.record(), &Fact::Child(process));
         }
-        let mask = Mask::new(&Secrets::of(&spec.env, &spec.secrets));
-        let output = Output::new(dir, &mut child, spec.log_bytes_max, &mask).map_err(|error| {
+        let output = Output::new(dir, &mut child, spec.log_bytes_max, mask).map_err(|error| {
             // Nothing of it may go on unsupervised; it has hardly begun.
             proc::kill_hard(&[pid]);
             failed(error)
@@ -259,15 +262,7 @@ impl Tree {
             cause = Cause::OutOfMemory;
             message = format!("used more memory than its limit of {} bytes", self.spec.mem_bytes);
         }
-        Exit {
-            cause,
-            code,
-            signal,
-            message,
-            left_behind: String::new(),
-            started_at_ms,
-            ended_at_ms: clock::unix_ms(),
-        }
+        Exit { cause, code, signal, message, started_at_ms, ended_at_ms: clock::unix_ms(), ..Exit::default() }
     }
 }
 
