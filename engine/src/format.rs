@@ -12,7 +12,7 @@ use crate::plan::Plan;
 pub const FIRST: u32 = 1;
 
 /// The newest format that this program understands. 2: agents are drained. 3: agents of Mesos. 4: steps whose
-/// memory grows, and secrets of steps.
+/// memory grows, secrets of steps, and the reason `timeout`.
 pub const NEWEST: u32 = 4;
 
 /// The format of definitions in which memory grows, or secrets are named.

@@ -24,6 +24,17 @@ struct Listed {
 struct Environment {
     #[serde(default)]
     spark_properties: Vec<(String, String)>,
+    #[serde(default)]
+    system_properties: Vec<(String, String)>,
+}
+
+/// Where an application comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose it is; none when it is not Meson's.
+    pub tag: Option<Tag>,
+    /// The id of its driver, where a worker of the cluster runs that.
+    pub driver_id: Option<String>,
 }
 
 /// One action of the program.
@@ -120,7 +131,19 @@ impl Application {
     /// # Errors
     /// See [`Error`].
     pub async fn tag(&self) -> Result<Option<Tag>, Error> {
-        Ok(Tag::of_properties(&self.get::<Environment>("environment").await?.spark_properties))
+        Ok(self.origin().await?.tag)
+    }
+
+    /// Where it comes from.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn origin(&self) -> Result<Origin, Error> {
+        let environment = self.get::<Environment>("environment").await?;
+        Ok(Origin {
+            tag: Tag::of_properties(&environment.spark_properties),
+            driver_id: driver_id(&environment.system_properties),
+        })
     }
 
     /// All jobs that it remembers.
@@ -158,5 +181,24 @@ impl Application {
 
     async fn get<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, Error> {
         http::get(&format!("{}/{}/{what}", self.base, self.id)).await
+    }
+}
+
+/// A worker runs each driver in a directory that is named after it (Spark's `DriverRunner`).
+fn driver_id(system_properties: &[(String, String)]) -> Option<String> {
+    let (_, dir) = system_properties.iter().find(|(name, _)| name == "user.dir")?;
+    let name = dir.trim_end_matches('/').rsplit('/').next()?;
+    name.starts_with("driver-").then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_on_the_cluster_are_known_by_their_directory() {
+        let of = |dir: &str| driver_id(&[("user.dir".to_owned(), dir.to_owned())]);
+        assert_eq!(of("/work/driver-20260101120000-0003").as_deref(), Some("driver-20260101120000-0003"));
+        assert_eq!(of("/attempts/x/work"), None);
     }
 }

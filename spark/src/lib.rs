@@ -11,7 +11,7 @@ mod master;
 mod submission;
 pub mod tag;
 
-pub use application::{Application, Executor, Job, Stage, Task};
+pub use application::{Application, Executor, Job, Origin, Stage, Task};
 pub use error::Error;
 pub use master::{App, Driver, Master, State, Worker};
 pub use submission::{Create, DriverState, Gateway, Status};

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::application::Application;
+use crate::application::{Application, Origin};
 use crate::tag::Tag;
 use crate::{Error, http};
 
@@ -92,30 +92,28 @@ impl Master {
     /// # Errors
     /// When the master does not answer.
     pub async fn tag(&self, app: &App) -> Result<Option<Tag>, Error> {
-        if let Some(tag) = Tag::of_name(&app.name) {
-            return Ok(Some(tag));
-        }
-        let page = http::text(&format!("{}/app/?appId={}", self.base, app.id)).await?;
-        let Some(ui) = detail_ui(&page) else { return Ok(None) };
-        // A driver that does not answer is not the master's fault.
-        match Application::at(ui).await {
-            Ok(Some(application)) if application.id == app.id => Ok(application.tag().await.unwrap_or(None)),
-            Ok(_) | Err(_) => Ok(None),
+        match Tag::of_name(&app.name) {
+            Some(tag) => Ok(Some(tag)),
+            None => Ok(self.origin(app).await?.tag),
         }
     }
 
-    /// The applications of an attempt's step, with their tags.
+    /// Where an application comes from: by what its driver says, and its name where that says nothing.
     ///
     /// # Errors
     /// When the master does not answer.
-    pub async fn of_step(&self, attempt_id: &str) -> Result<Vec<(App, Tag)>, Error> {
-        let mut found = Vec::new();
-        for app in self.state().await?.active_apps {
-            if let Some(tag) = self.tag(&app).await?.filter(|tag| tag.is_of_step(attempt_id)) {
-                found.push((app, tag));
-            }
-        }
-        Ok(found)
+    pub async fn origin(&self, app: &App) -> Result<Origin, Error> {
+        let page = http::text(&format!("{}/app/?appId={}", self.base, app.id)).await?;
+        let said = match detail_ui(&page) {
+            Some(ui) => match Application::at(ui).await {
+                Ok(Some(application)) if application.id == app.id => application.origin().await,
+                other => other.map(|_| Origin::default()),
+            },
+            None => Ok(Origin::default()),
+        };
+        // A driver that does not answer is not the master's fault.
+        let Origin { tag, driver_id } = said.unwrap_or_default();
+        Ok(Origin { tag: tag.or_else(|| Tag::of_name(&app.name)), driver_id })
     }
 
     /// Orders an application to end. Whether it has, only [`Master::state`] tells.

@@ -1,6 +1,7 @@
 //! `spark` steps on a real Spark: alone on this machine, and with a standalone master, in client and in cluster mode,
 //! through a real trio. What comes out, how it fails, and that an application is never there twice or left behind.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::ensure;
@@ -53,6 +54,11 @@ from pyspark import SparkContext
 # tidy: allow sleep: it is the step that sleeps, until it is found to stall
 SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
     let stall = json!({ "code": stalls, "stall": { "after": "4s" } });
+    let timeout = with(step("a", json!({ "code": stalls }), "1GiB"), json!({ "timeout": "15s" }));
+    // What takes connections and never answers holds the first port that the interface is looked for at.
+    let slow = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let conf = json!({ "spark.ui.port": slow.local_addr()?.port(), "spark.hadoop.text": "y" });
+    let slow = (json!({ "code": SPEAKS, "args": ["x"], "conf": conf }), slow);
     let silent = json!({ "code": SPEAKS, "args": ["x"], "conf": { "spark.ui.enabled": "false", "spark.hadoop.text": "y" } });
     let fails = [
         (
@@ -63,8 +69,10 @@ SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
         ),
         (step("a", json!({ "code": eats }), "1GiB"), FailureClass::User, "out_of_memory", "1073741824"),
         (step("a", stall, "1GiB"), FailureClass::Timeout, "stalled", "no task of local-"),
+        (timeout, FailureClass::Timeout, "timeout", "killed by order"),
     ];
     let silent = start(&client, one("has-no-interface", step("a", silent, "1GiB"))).await?;
+    let slow = (start(&client, one("has-a-slow-interface", step("a", slow.0, "1GiB"))).await?, slow.1);
     let mut runs = Vec::new();
     for (number, (step, class, reason, text)) in fails.into_iter().enumerate() {
         runs.push((start(&client, one(&format!("fails-{number}"), step)).await?, class, reason, text));
@@ -73,6 +81,7 @@ SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
     let outputs: Value = serde_json::from_str(&client.nodes(&speaks).await?[0].outputs_json)?;
     ensure!(outputs == json!({ "total": 4950, "arg": HOSTILE, "conf": HOSTILE }), "{outputs}");
     client.succeed(&silent).await?;
+    client.succeed(&slow.0).await?;
     for (run_id, class, reason, text) in runs {
         let failure = client.wait(&run_id).await?.failure.unwrap_or_default();
         ensure!(failure.reason == reason && failure.class() == class, "{reason}: {failure:?}");
@@ -103,6 +112,10 @@ async fn on_cluster(executors: usize) -> anyhow::Result<(Standalone, Cluster, Cl
 
 async fn applications(spark: &Standalone) -> anyhow::Result<Vec<String>> {
     Ok(spark.state().await?.active_apps.into_iter().map(|app| app.id).collect())
+}
+
+async fn drivers(spark: &Standalone) -> anyhow::Result<BTreeSet<String>> {
+    Ok(spark.state().await?.active_drivers.into_iter().map(|driver| driver.id).collect())
 }
 
 async fn until_none(spark: &Standalone) -> anyhow::Result<()> {
@@ -141,10 +154,19 @@ async fn an_application_at_a_master_lives_and_ends_with_its_attempt() -> anyhow:
     };
 
     // Cancelled in the middle of its work: gone from the master when the run has ended.
-    let cancelled = start(&client, one("cancelled", waits(&spark.dir().join("never")))).await?;
+    let mut step = waits(&spark.dir().join("never"));
+    step["config"]["conf"] = json!({});
+    step["config"]["executors"] = json!({ "cores": 1, "memory": "512MiB" });
+    step["config"]["dynamic_allocation"] = json!({ "max": 2 });
+    let cancelled = start(&client, one("cancelled", step)).await?;
     let seen = figures(&client, &cancelled).await?;
     ensure!(applications(&spark).await? == [seen["application_id"].as_str().unwrap_or_default()], "{seen}");
     ensure!(seen["jobs"]["known"] == 2 && seen["stages"][0]["tasks"] == 2, "{seen}");
+    until("as many executors as there are tasks", || async {
+        let node = client.nodes(&cancelled).await.ok()?.into_iter().next()?;
+        (spark_data(&node)["executors"] == 2).then_some(())
+    })
+    .await?;
     client.cancel(&cancelled).await?;
     ensure!(client.wait(&cancelled).await?.status() == RunStatus::Cancelled, "cancelled");
     ensure!(applications(&spark).await?.is_empty(), "when the run has ended nothing is left");
@@ -186,10 +208,11 @@ const APP: &str = r#"import org.apache.spark.{SparkConf, SparkContext}
 object Waits {
   def main(args: Array[String]): Unit = {
     val go = args(0)
+    while (args.length > 1 && !new java.io.File(args(1)).exists) Thread.`yield`()
     val sc = new SparkContext(new SparkConf())
+    if (go == "fail") sys.error("the reason")
     val begun = new java.io.FileOutputStream(go + ".begun", true)
     begun.write('x'); begun.close()
-    if (args.length > 1) sys.error("the reason")
     sc.parallelize(1 to 4, 2).count()
     sc.parallelize(1 to 4, 2).map { x => while (!new java.io.File(go).exists) Thread.`yield`(); x }.count()
     sc.stop()
@@ -202,7 +225,6 @@ async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::
     let _turn = TURN.lock().await;
     let (spark, mut cluster, client) = on_cluster(2).await?;
     let jar = spark.jar(APP)?.to_string_lossy().into_owned();
-    let go = spark.dir().join("go");
     let config = |arguments: &[&str]| {
         let conf =
             json!({ "spark.executor.memory": "512m", "spark.driver.memory": "512m", "spark.cores.max": 1 });
@@ -210,31 +232,54 @@ async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::
     };
     let retry = json!({ "retry": { "platform": { "retries": 3, "delay": "1s" } } });
 
-    let go_text = go.to_string_lossy().into_owned();
-    let fails = start(&client, one("fails", step("a", config(&[&go_text, "x"]), "256MiB"))).await?;
+    let fails = start(&client, one("fails", step("a", config(&["fail"]), "256MiB"))).await?;
     let failure = client.wait(&fails).await?.failure.unwrap_or_default();
     ensure!(failure.class() == FailureClass::User && failure.message.contains("the reason"), "{failure:?}");
-    std::fs::remove_file(go.with_extension("begun"))?;
 
-    // The executor's machine is lost: the attempt on the other one takes the living application over.
-    let run_id =
-        start(&client, one("taken-over", with(step("a", config(&[&go_text]), "256MiB"), retry))).await?;
-    figures(&client, &run_id).await?;
-    let first = applications(&spark).await?;
-    let agent = client.nodes(&run_id).await?[0].agent_id.clone();
-    let lost = usize::from(!agent_of(&cluster, 0)?.contains(&agent));
-    cluster.kill_executor_and_attempts(lost)?;
-    until("the second attempt runs", || async {
-        let node = client.nodes(&run_id).await.ok()?.into_iter().next()?;
-        (node.status() == NodeStatus::Running && node.attempt == 2).then_some(())
+    // Two of the same class, one of which has not come as far as an application; and then all executors' machines are lost.
+    let [go, late, context] = ["go", "late", "context"].map(|name| spark.dir().join(name));
+    let mut runs = Vec::new();
+    for (name, arguments) in [("taken-over", &[&go][..]), ("late", &[&late, &context])] {
+        let arguments: Vec<String> =
+            arguments.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        runs.push(
+            start(&client, one(name, with(step("a", config(&arguments), "256MiB"), retry.clone()))).await?,
+        );
+    }
+    figures(&client, &runs[0]).await?;
+    let first = until("both have a driver", || async {
+        let drivers = drivers(&spark).await.ok()?;
+        (drivers.len() == 2).then_some(drivers)
     })
     .await?;
-    ensure!(applications(&spark).await? == first, "the first application lives on, alone");
-    // The lost one comes back and finds its attempt dead; the application is no longer its own.
+    let lost = executor_of(&cluster, &client, &runs[1]).await?;
+    for executor in [lost, 1 - lost] {
+        cluster.kill_executor_and_attempts(executor)?;
+    }
+    // The one comes back at once and says that its attempts are dead; the other is waited for until its lease is over.
+    cluster.start_executor(1 - lost)?;
+    until("the late one's second attempt waits", || async {
+        let node = client.nodes(&runs[1]).await.ok()?.into_iter().next()?;
+        (node.attempt == 2 && node.message.starts_with("waits until it is known")).then_some(())
+    })
+    .await?;
+    until("the other's second attempt runs", || async {
+        let node = client.nodes(&runs[0]).await.ok()?.into_iter().next()?;
+        (node.attempt == 2 && node.message.contains("stage")).then_some(())
+    })
+    .await?;
+    ensure!(drivers(&spark).await? == first, "the first drivers live on, alone");
+    // The lost one comes back, too; what its attempts began is no longer its own.
     cluster.start_executor(lost)?;
-    std::fs::write(&go, "")?;
-    client.succeed(&run_id).await?;
-    ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
+    std::fs::write(&context, "")?;
+    figures(&client, &runs[1]).await?;
+    ensure!(drivers(&spark).await? == first, "the first drivers live on, alone");
+    for (run_id, go) in runs.iter().zip([go, late]) {
+        std::fs::write(&go, "")?;
+        client.succeed(run_id).await?;
+        ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
+    }
 
     // Nobody is left to end it, and nobody wants it: the leader does.
     let astray = spark.dir().join("astray").to_string_lossy().into_owned();
@@ -244,12 +289,12 @@ async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::
     cluster.kill_executor_and_attempts(1)?;
     let _ = client.cancel(&run_id).await?;
     until_none(&spark).await?;
-    until("no driver is left", || async { spark.state().await.ok()?.active_drivers.is_empty().then_some(()) })
-        .await
+    until("no driver is left", || async { drivers(&spark).await.ok()?.is_empty().then_some(()) }).await
 }
 
-/// The id that an executor has given itself.
-fn agent_of(cluster: &Cluster, executor: usize) -> anyhow::Result<String> {
-    let dir = cluster.dir().join(format!("executor-{}", executor + 1));
-    Ok(std::fs::read_to_string(dir.join("executor_id"))?.trim().to_owned())
+/// The executor that a run's only step runs on.
+async fn executor_of(cluster: &Cluster, client: &Client, run_id: &str) -> anyhow::Result<usize> {
+    let agent_id = client.nodes(run_id).await?[0].agent_id.clone();
+    let own = std::fs::read_to_string(cluster.dir().join("executor-1/executor_id"))?;
+    Ok(usize::from(!own.trim().contains(&agent_id)))
 }

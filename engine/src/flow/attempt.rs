@@ -30,6 +30,8 @@ pub const OUT_OF_MEMORY: &str = "out_of_memory";
 
 /// The format from which on an end that nobody asked for is the platform's.
 const UNASKED: u32 = 3;
+/// The format from which on an attempt that was killed for its timeout has that for its reason.
+const TIMED_OUT: u32 = 4;
 
 impl Flow<'_> {
     /// The living attempt of a step ended without success.
@@ -37,7 +39,13 @@ impl Flow<'_> {
         let kill = self.node(no).attempt.as_ref().map_or(KillCause::No, |attempt| attempt.kill());
         match kill {
             KillCause::Stopped => return self.end(no, NodeStatus::Cancelled, Some(failure)),
-            KillCause::Timeout => failure.class = FailureClass::Timeout as i32,
+            KillCause::Timeout => {
+                // Its executor says only that it was told to end it.
+                if failure.class() == FailureClass::Cancelled && self.format >= TIMED_OUT {
+                    failure.reason = "timeout".to_owned();
+                }
+                failure.class = FailureClass::Timeout as i32;
+            }
             // Nobody here asked for its end, so whoever did is the platform: an agent that shuts its executor down, say.
             KillCause::No if failure.class() == FailureClass::Cancelled && self.format >= UNASKED => {
                 failure.class = FailureClass::Platform as i32;

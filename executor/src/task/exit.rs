@@ -4,8 +4,9 @@ use meson_proto::v1::{Failure, FailureClass};
 
 use super::spec::{Cause, Exit};
 
-/// Longest tail of stderr in a failure's message.
-pub const TAIL_BYTES_MAX: usize = 4096;
+/// Longest tail of stderr in a failure's message. The leader keeps the last 4 KiB of a message: what stands before the tail
+/// must fit in there, too.
+pub const TAIL_BYTES_MAX: usize = 3 << 10;
 
 /// What an exit means; `None` is success.
 pub fn failure(exit: &Exit, stderr_tail: &str) -> Option<Failure> {

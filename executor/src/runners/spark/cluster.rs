@@ -1,10 +1,11 @@
 //! Cluster mode: the driver runs on the cluster and outlives whoever submitted it. It is found again by its tag: an attempt
 //! that comes after one that was lost takes a living driver over, or ends it, before it submits another.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use meson_spark::{Create, DriverState, Error, Gateway, Master, Status};
+use meson_spark::{Create, DriverState, Error, Gateway, Master, Origin, State, Status};
 use tokio::time::{Instant, sleep};
 
 use super::client::until_gone;
@@ -17,8 +18,6 @@ use crate::task::dirs::write_whole;
 
 /// How long a gateway or master may be away before the attempt is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a driver that was submitted may take until its application is known, where it must be known whose it is.
-const SETTLE: Duration = Duration::from_secs(30);
 /// Pause between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long a driver may take to end by order.
@@ -48,7 +47,7 @@ const UI_PORT: u16 = 4040;
 pub async fn run(job: &Job, told: &Told, voice: &Voice, mut stop: Stop) -> Result<i32, Verdict> {
     let gateway = Gateway::new(&told.gateway);
     let begun = async {
-        match living(job, told).await? {
+        match living(job, told, voice).await? {
             Some(id) => {
                 eprintln!("meson: took driver {id} over, which an earlier attempt had submitted");
                 remember(job, &id)?;
@@ -61,7 +60,7 @@ pub async fn run(job: &Job, told: &Told, voice: &Voice, mut stop: Stop) -> Resul
         id = begun => id?,
         () = stopped(&mut stop) => return Err(Verdict::user("killed", "killed before its driver ran")),
     };
-    voice.message(&format!("driver {id}"));
+    watch::say(voice, &format!("driver {id}"));
     let find = || async {
         let status = gateway.status(&id).await.ok()?;
         let (host, _) = status.worker.rsplit_once(':')?;
@@ -84,9 +83,12 @@ pub async fn run(job: &Job, told: &Told, voice: &Voice, mut stop: Stop) -> Resul
     judge(told, &id, &status).await
 }
 
-/// The driver of an earlier attempt that still lives and can be told to be this step's. One that lives but cannot be told
-/// is ended.
-async fn living(job: &Job, told: &Told) -> Result<Option<String>, Verdict> {
+/// The driver of an earlier attempt of the step that still lives.
+///
+/// A master does not say whose a driver is; its application does, once it has one. So as long as a driver may be the
+/// step's none is submitted: two would run at once (P3). Drivers that come after the first look are not the step's,
+/// because the earlier attempts were over by then.
+async fn living(job: &Job, told: &Told, voice: &Voice) -> Result<Option<String>, Verdict> {
     if let Some(id) = remembered(job) {
         return Ok(Some(id));
     }
@@ -95,36 +97,80 @@ async fn living(job: &Job, told: &Told) -> Result<Option<String>, Verdict> {
     }
     let master = Master::new(&told.master_ui);
     let main_class = told.config.main_class.as_deref().unwrap_or_default();
-    let begun = Instant::now();
+    let (mut suspects, mut away_since, mut is_said) = (None, None, false);
     loop {
-        let asked = async { Ok((master.of_step(&job.attempt_id).await?, master.state().await?)) };
-        let (applications, state) = match asked.await {
+        let (state, origins) = match applications(&master).await {
             Ok(answer) => answer,
-            Err(error) if begun.elapsed() > PATIENCE => return Err(away(&error)),
+            Err(error) if away_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE => {
+                return Err(away(&error));
+            }
             Err(_) => {
                 sleep(ASK_EVERY).await;
                 continue;
             }
         };
-        let drivers: Vec<&str> = state
-            .active_drivers
-            .iter()
-            .filter(|driver| driver.main_class == main_class)
-            .map(|driver| driver.id.as_str())
-            .collect();
-        match (&applications[..], &drivers[..]) {
-            ([], []) => return Ok(None),
-            // It may be the step's, and not have come as far as an application.
-            ([], _) if begun.elapsed() < SETTLE => {}
-            ([], _) => return Ok(None),
-            ([_], [driver]) => return Ok(Some((*driver).to_owned())),
-            (many, _) => {
-                for (_, tag) in many {
-                    until_gone(&master, &tag.attempt_id, None, Duration::ZERO).await?;
+        away_since = None;
+        let drivers = state.active_drivers.iter().filter(|driver| driver.main_class == main_class);
+        let drivers: BTreeSet<&str> = drivers.map(|driver| driver.id.as_str()).collect();
+        let suspects: &mut BTreeSet<String> =
+            suspects.get_or_insert_with(|| drivers.iter().map(|id| (*id).to_owned()).collect());
+        suspects.retain(|id| drivers.contains(id.as_str()));
+        match find(job, &origins, suspects) {
+            Found::Nothing => return Ok(None),
+            Found::Driver(id) => return Ok(Some(id)),
+            Found::Applications(attempt_ids) => {
+                for attempt_id in attempt_ids {
+                    until_gone(&master, &attempt_id, None, Duration::ZERO).await?;
                 }
             }
+            Found::Unknown if !is_said => {
+                is_said = true;
+                let ids = suspects.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let why = "an earlier attempt may have submitted it";
+                watch::say(voice, &format!("waits until it is known whose driver {ids} is: {why}"));
+            }
+            Found::Unknown => {}
         }
         sleep(ASK_EVERY).await;
+    }
+}
+
+async fn applications(master: &Master) -> Result<(State, Vec<Origin>), Error> {
+    let state = master.state().await?;
+    let mut origins = Vec::new();
+    for app in &state.active_apps {
+        origins.push(master.origin(app).await?);
+    }
+    Ok((state, origins))
+}
+
+/// What of a step is at the master.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Driver(String),
+    /// Applications of these attempts, whose drivers are not known.
+    Applications(Vec<String>),
+    /// Nobody can say yet whose the suspects are.
+    Unknown,
+}
+
+/// Looks among applications for those of the job's step. Takes drivers that turn out to be another's from the suspects.
+fn find(job: &Job, origins: &[Origin], suspects: &mut BTreeSet<String>) -> Found {
+    let mut of_step = Vec::new();
+    for Origin { tag, driver_id } in origins {
+        match (tag.as_ref().filter(|tag| tag.is_of_step(&job.attempt_id)), driver_id) {
+            (Some(_), Some(id)) => return Found::Driver(id.clone()),
+            (Some(tag), None) => of_step.push(tag.attempt_id.clone()),
+            (None, Some(id)) => drop(suspects.remove(id)),
+            (None, None) => {}
+        }
+    }
+    match (of_step.is_empty(), suspects.len()) {
+        (true, 0) => Found::Nothing,
+        (true, _) => Found::Unknown,
+        (false, 1) => Found::Driver(suspects.iter().next().cloned().unwrap_or_default()),
+        (false, _) => Found::Applications(of_step),
     }
 }
 
@@ -249,4 +295,43 @@ pub async fn clean_up(job: &Job, told: &Told) -> Result<(), Verdict> {
 
 fn away(error: &Error) -> Verdict {
     Verdict::platform("master_away", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use meson_spark::tag::Tag;
+
+    use super::*;
+    use crate::runners::Plan;
+    use crate::runners::testing::plan;
+
+    fn origin(attempt_id: &str, driver_id: Option<&str>) -> Origin {
+        let tag = Tag { attempt_id: attempt_id.to_owned(), on_cluster: true };
+        Origin { tag: (!attempt_id.is_empty()).then_some(tag), driver_id: driver_id.map(str::to_owned) }
+    }
+
+    #[test]
+    fn nothing_is_submitted_while_a_driver_may_be_the_steps() {
+        let Ok(Plan::Process(program)) = plan("spark", r#"{"code": "1"}"#) else { panic!("no process") };
+        let job: Job = serde_json::from_str(&program.files[0].1).unwrap();
+        let job = Job { attempt_id: "1-R.7.2".to_owned(), ..job };
+        let found = |origins: &[Origin], suspects: &[&str]| {
+            find(&job, origins, &mut suspects.iter().map(|id| (*id).to_owned()).collect())
+        };
+        let driver = |id: &str| Found::Driver(id.to_owned());
+        assert_eq!(found(&[], &[]), Found::Nothing);
+        assert_eq!(found(&[], &["a"]), Found::Unknown, "it has no application yet");
+        assert_eq!(found(&[origin("1-R.8.1", Some("a"))], &["a"]), Found::Nothing, "another step's");
+        assert_eq!(found(&[origin("", Some("a"))], &["a"]), Found::Nothing, "a stranger's");
+        assert_eq!(found(&[origin("1-R.8.1", Some("a"))], &["a", "b"]), Found::Unknown);
+        assert_eq!(
+            found(&[origin("1-R.8.1", Some("a")), origin("1-R.7.1", Some("b"))], &["a", "b"]),
+            driver("b")
+        );
+        // Where interfaces are off only the names of applications tell.
+        assert_eq!(found(&[origin("1-R.7.1", None)], &["a"]), driver("a"));
+        assert_eq!(found(&[origin("1-R.8.1", None)], &["a"]), Found::Unknown);
+        let mine = Found::Applications(vec!["1-R.7.1".to_owned()]);
+        assert_eq!(found(&[origin("1-R.7.1", None), origin("1-R.8.1", None)], &["a", "b"]), mine);
+    }
 }

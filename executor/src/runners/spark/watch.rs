@@ -90,6 +90,11 @@ where
     }
 }
 
+/// Says something about the application, without taking the word from the step's own code.
+pub fn say(voice: &Voice, message: &str) {
+    voice.say(&json!({ "by": BY, "message": message }));
+}
+
 async fn look(application: &Application) -> Result<Look, Error> {
     let jobs = application.jobs().await?;
     let stages = application.active_stages().await?;
@@ -168,7 +173,7 @@ impl<'a> Watch<'a> {
             OnStall::Fail => Some(Verdict::timeout("stalled", message)),
             OnStall::Report => {
                 eprintln!("meson: {message}");
-                self.voice.message(&message);
+                say(self.voice, &message);
                 None
             }
         }
