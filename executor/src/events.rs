@@ -1,7 +1,7 @@
 //! What a step says about itself: the JSON lines it appends to `$MESON_EVENTS`, and what they add up to.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::secrets::mask::Mask;
-use crate::task::dirs::write_whole;
 
 /// Outputs of an attempt in all, as JSON.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -22,6 +21,8 @@ const SOFT_BYTES_MAX: usize = 16 * 1024;
 const ARTIFACTS_MAX: usize = 1_000;
 /// Read at once.
 const READ_BYTES: usize = 256 * 1024;
+/// Read in one look, more or less: what a step says has no bound, and must not fill the memory.
+const LOOK_BYTES_MAX: u64 = 4 << 20;
 
 /// One line. Unknown fields are left alone, for later versions of the helpers.
 #[derive(Debug, Deserialize)]
@@ -153,13 +154,23 @@ pub fn scrub(path: &Path, mask: &Mask) -> io::Result<()> {
     if mask.is_empty() {
         return Ok(());
     }
-    let lines = Tail::default().read(path, true)?;
-    let masked = lines.iter().map(|line| mask.line(line));
-    if masked.clone().zip(&lines).all(|(masked, line)| masked == line.as_slice()) {
-        return Ok(());
+    let mut tail = Tail::default();
+    let scrubbed = path.with_extension("scrubbed");
+    let mut file = io::BufWriter::new(File::create(&scrubbed)?);
+    let mut is_changed = false;
+    loop {
+        let lines = tail.read(path, true)?;
+        if lines.is_empty() && tail.is_at_end {
+            break;
+        }
+        for line in &lines {
+            let masked = mask.line(line);
+            is_changed |= masked != line.as_slice();
+            file.write_all(masked.trim_ascii_end()).and_then(|()| file.write_all(b"\n"))?;
+        }
     }
-    let text: Vec<u8> = masked.flat_map(|line| [line.trim_ascii_end(), b"\n"].concat()).collect();
-    write_whole(path, &text)
+    file.flush()?;
+    if is_changed { std::fs::rename(&scrubbed, path) } else { std::fs::remove_file(&scrubbed) }
 }
 
 /// Reads lines from an events file as it grows.
@@ -169,35 +180,43 @@ pub struct Tail {
     offset: u64,
     partial: Vec<u8>,
     skipping: bool,
+    /// Whether the last look came to the end of the file.
+    pub is_at_end: bool,
 }
 
 impl Tail {
-    /// New whole lines; with `last`, also an unfinished one. Of a line that is too long
-    /// comes just so much that `take` sees it.
+    /// New whole lines, those of [`LOOK_BYTES_MAX`] at most; with `last`, also an unfinished one at the end. Of a line that
+    /// is too long comes just so much that `take` sees it.
     ///
     /// # Errors
     /// When the disk refuses. A missing file is an empty one.
     pub fn read(&mut self, path: &Path, last: bool) -> io::Result<Vec<Vec<u8>>> {
         if self.file.is_none() {
             self.file = match File::open(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.is_at_end = true;
+                    return Ok(Vec::new());
+                }
                 opened => Some(opened?),
             };
         }
         let Some(file) = &self.file else { return Ok(Vec::new()) };
         let mut lines = Vec::new();
-        if file.metadata()?.len() > self.offset {
+        self.is_at_end = file.metadata()?.len() <= self.offset;
+        if !self.is_at_end {
             let mut buffer = vec![0; READ_BYTES];
-            loop {
+            let until = self.offset + LOOK_BYTES_MAX;
+            while self.offset < until {
                 let bytes = file.read_at(&mut buffer, self.offset)?;
                 if bytes == 0 {
+                    self.is_at_end = true;
                     break;
                 }
                 self.offset += bytes as u64;
                 split(&mut self.partial, &mut self.skipping, &buffer[..bytes], &mut lines);
             }
         }
-        if last && !self.partial.is_empty() {
+        if last && self.is_at_end && !self.partial.is_empty() {
             lines.push(std::mem::take(&mut self.partial));
         }
         Ok(lines)

@@ -49,7 +49,8 @@ pub fn bring(all: &Path, content: &[&[u8]], make: impl Fn(&Path) -> io::Result<(
             if dir.exists() {
                 std::fs::remove_dir_all(&dir)?;
             }
-            make(&dir)?;
+            // What is not whole is of no use to anybody, and nobody would count it.
+            make(&dir).inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
             File::create(&stamp)?;
         }
         lock.unlock()?;

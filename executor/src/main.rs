@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         let Some(dir) = arguments.next() else { return ExitCode::FAILURE };
         return task::supervise::run(Path::new(&dir)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text = |argument: std::ffi::OsString| argument.to_string_lossy().into_owned();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(text).collect();
     if let Some((what, rest)) = arguments.split_first()
         && let Some(ended) =
             drive::run(what, rest).or_else(|| ways::run(what, rest)).or_else(|| fs::run(what, rest))

@@ -42,10 +42,15 @@ fn in_venv(all: &Path, interpreter: &str, requirements: &Path, rest: &[String]) 
         let print = ["-c", "import sys; print(sys.executable, sys.version)"];
         let version = Command::new(interpreter).args(print).output()?;
         let wanted = std::fs::read(requirements)?;
-        kept::bring(all, &[interpreter.as_bytes(), &version.stdout, &wanted], |dir| {
+        // Other steps share it: nothing of this one's directories may be in it (`-I`), and what pip is told by variables is
+        // part of what it is kept by.
+        let told: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with("PIP_")).collect();
+        let told = format!("{told:?}");
+        kept::bring(all, &[interpreter.as_bytes(), &version.stdout, &wanted, told.as_bytes()], |dir| {
             eprintln!("making a Python environment");
-            say(Command::new(interpreter).args(["-m", "venv"]).arg(dir))?;
-            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"];
+            say(Command::new(interpreter).args(["-I", "-m", "venv"]).arg(dir))?;
+            let pip =
+                ["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"];
             say(Command::new(dir.join("bin/python")).args(pip).arg(requirements))
         })
     };

@@ -23,7 +23,7 @@ const STUBBORN: &str = r#"
     while :; do sleep 1; done"#;
 
 async fn stubborn(leader: &Leader, executor: &Executor, launch: Launch) {
-    let workspace = executor.data_dir.join("workspaces/main-run1");
+    let workspace = executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x");
     leader.launch(launch).await;
     until("the tree is there", || workspace.join("grandchild").exists() && workspace.join("orphan").exists())
         .await;
@@ -39,7 +39,8 @@ async fn a_kill_is_polite_first() {
     let command =
         r#"trap 'echo saved; exit 0' TERM; touch "$MESON_WORKSPACE/ready"; while :; do sleep 0.02; done"#;
     leader.launch(shell("k1", command)).await;
-    until("ready", || executor.data_dir.join("workspaces/main-run1/ready").exists()).await;
+    until("ready", || executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x/ready").exists())
+        .await;
     leader.kill("k1", 20_000, false).await;
     let end = leader.end_of("k1").await;
     assert_eq!((end.failure.as_ref().unwrap().class(), reason(&end)), (FailureClass::Cancelled, "killed"));

@@ -79,7 +79,7 @@ async fn sequence_numbers_survive_a_restart() {
     executor.kill();
     executor.restart();
     leader.hello(2).await;
-    std::fs::write(executor.data_dir.join("workspaces/main-run1/go"), "").unwrap();
+    std::fs::write(executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x/go"), "").unwrap();
     assert!(leader.end_of("v1").await.log_complete);
     let records = leader.record().logs["v1"].clone();
     assert!(in_order(&records));

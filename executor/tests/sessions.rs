@@ -23,7 +23,7 @@ const WAITING: &str = r#"echo started >> "$MESON_WORKSPACE/starts"; echo out
     while ! test -e "$MESON_WORKSPACE/go"; do sleep 0.02; done"#;
 
 async fn waiting(leader: &Leader, executor: &Executor, attempt_id: &str) -> std::path::PathBuf {
-    let workspace = executor.data_dir.join("workspaces/main-run1");
+    let workspace = executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x");
     leader.launch(shell(attempt_id, WAITING)).await;
     until("it runs", || workspace.join("starts").exists()).await;
     workspace
@@ -151,7 +151,7 @@ async fn a_deposed_leader_is_not_obeyed() {
     leader.hello(1).await;
     leader.launch(Launch { term: 4, ..launch("old", "noop", json!({})) }).await;
     leader.launch(Launch { term: 6, ..shell("new", WAITING) }).await;
-    let workspace = executor.data_dir.join("workspaces/main-run1");
+    let workspace = executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x");
     until("it runs", || workspace.join("starts").exists()).await;
     leader
         .say(Heard::Kill(Kill { term: 5, attempt_id: "new".into(), fence: 1, grace_ms: 1, discard: false }))

@@ -46,7 +46,7 @@ async fn noop_succeeds_with_outputs_and_without_files() {
 async fn shell_sees_the_task_contract() {
     let (leader, executor) = pair().await;
     let command = r#"
-        test "$MESON_RUN_ID" = main-run1 && test "$MESON_WORKFLOW" = train && test "$MESON_STEP" = step-s1 &&
+        test "$MESON_RUN_ID" = g1-01jd2k3m4n5p6q7r8s9t0v1w2x && test "$MESON_WORKFLOW" = train && test "$MESON_STEP" = step-s1 &&
         test "$MESON_ATTEMPT_ID" = s1 && test "$MESON_FENCE" = 1 && test "$EXTRA" = yes && test -d "$MESON_WORKSPACE" &&
         grep -q US "$MESON_PARAMS" && test "$(basename "$PWD")" = work &&
         echo '{"percent": 40, "message": "fold 3 of 5", "data": {"loss": 1}}' >> "$MESON_EVENTS" &&
@@ -62,7 +62,7 @@ async fn shell_sees_the_task_contract() {
     assert_eq!(end.outputs_json, r#"{"a":1,"b":[2]}"#);
     assert_eq!(end.artifacts[0].uri, "file:///m");
     assert!(end.started_at_ms > 0 && end.ended_at_ms >= end.started_at_ms && end.log_complete);
-    assert!(executor.data_dir.join("workspaces/main-run1").is_dir());
+    assert!(executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x").is_dir());
 }
 
 #[tokio::test]
@@ -164,8 +164,10 @@ async fn old_files_are_removed() {
     leader.hello(1).await;
     leader.launch(shell("x1", "true")).await;
     assert!(leader.end_of("x1").await.log_complete);
-    let gone =
-        || !executor.attempt("x1").exists() && !executor.data_dir.join("workspaces/main-run1").exists();
+    let gone = || {
+        !executor.attempt("x1").exists()
+            && !executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x").exists()
+    };
     common::process::until("the files are gone", gone).await;
 }
 
@@ -175,7 +177,7 @@ async fn an_older_attempt_of_the_step_is_over_before_the_next_starts() {
     let lock = r#"set -C; : > "$MESON_WORKSPACE/lock" || exit 9; trap 'rm "$MESON_WORKSPACE/lock"; exit' TERM
         while :; do sleep 0.02; done"#;
     leader.launch(Launch { step: "same".into(), ..shell("older", lock) }).await;
-    let held = executor.data_dir.join("workspaces/main-run1/lock");
+    let held = executor.data_dir.join("workspaces/g1-01jd2k3m4n5p6q7r8s9t0v1w2x/lock");
     common::process::until("it runs", || held.exists()).await;
     let next = r#"test ! -e "$MESON_WORKSPACE/lock" || kill -9 0"#;
     leader.launch(Launch { step: "same".into(), fence: 2, ..shell("newer", next) }).await;

@@ -13,13 +13,25 @@ import sqlite3
 import sys
 
 ROWS_MAX = 100
+# Outputs of a step, and some room for the names around.
+OUTPUT_BYTES_MAX = 60 * 1024
 # How many rows there are between two messages.
 TOLD_EVERY = 10_000
 
 
-def say(**event):
-    """Appends a line to the task contract's events."""
-    line = (json.dumps(event, allow_nan=False) + "\n").encode()
+def line_of(**event):
+    """A line of the task contract's events."""
+    try:
+        line = (json.dumps(event, allow_nan=False) + "\n").encode()
+    except ValueError:
+        sys.exit("the result holds a number that JSON has no word for (infinite): write a `csv`")
+    if len(line) > OUTPUT_BYTES_MAX:
+        sys.exit(f"the result is longer than {OUTPUT_BYTES_MAX} bytes: ask for less, or write a `csv`")
+    return line
+
+
+def say(line):
+    """Appends it to them."""
     with open(os.environ["MESON_EVENTS"], "ab", buffering=0) as events:
         events.write(line)
 
@@ -34,7 +46,7 @@ def rows_of(cursor):
     names = [column[0] for column in cursor.description or []]
     for number, row in enumerate(cursor, 1):
         if number % TOLD_EVERY == 0:
-            say(message=f"{number} rows")
+            say(line_of(message=f"{number} rows"))
         yield dict(zip(names, map(plain, row)))
 
 
@@ -80,6 +92,8 @@ def main():
             output = to_csv(cursor, path)
         else:
             output = to_outputs(cursor, config.get("rows_max", ROWS_MAX))
+        # Whatever may still go wrong goes wrong before.
+        said = line_of(output=output, percent=100)
         database.execute("COMMIT")
     except sqlite3.Error as error:
         sys.exit(f"SQLite: {error}")
@@ -87,8 +101,8 @@ def main():
         # What is not committed is rolled back.
         database.close()
     if "csv" in config:
-        say(artifact={"name": "rows", "uri": f"file://{path}"})
-    say(output=output, percent=100)
+        say(line_of(artifact={"name": "rows", "uri": f"file://{path}"}))
+    say(said)
 
 
 if __name__ == "__main__":

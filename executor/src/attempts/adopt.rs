@@ -1,7 +1,7 @@
 //! After a restart: what became of the attempts that an earlier process of this executor launched.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind::NotADirectory, ErrorKind::NotFound};
 use std::sync::Arc;
 
 use meson_proto::v1::Launch;
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::Executor;
 use super::child::{self, Cleanup};
+use super::retention::{is_aside, put_aside};
 use crate::runners::Plan;
 use crate::task::dirs::AttemptDir;
 use crate::task::{handle, record};
@@ -23,10 +24,16 @@ impl Executor {
         let mut reports: HashMap<String, u64> = self.outbox.unreleased();
         for entry in std::fs::read_dir(self.attempts_dir())? {
             let dir = AttemptDir::new(entry?.path());
-            let launch = std::fs::read(dir.launch()).ok().and_then(|bytes| Launch::decode(&bytes[..]).ok());
-            let Some(launch) = launch.filter(|launch| self.dir(&launch.attempt_id) == dir) else {
+            if is_aside(dir.root()) {
+                continue;
+            }
+            let intent = match std::fs::read(dir.launch()) {
+                Err(error) if !matches!(error.kind(), NotFound | NotADirectory) => return Err(error),
+                read => read.ok().and_then(|bytes| Launch::decode(&bytes[..]).ok()),
+            };
+            let Some(launch) = intent.filter(|launch| self.dir(&launch.attempt_id) == dir) else {
                 warn!(dir = %dir.root().display(), "no launch in this directory; removed");
-                std::fs::remove_dir_all(dir.root())?;
+                put_aside(dir.root())?;
                 continue;
             };
             // Stale among themselves is fine: they run or have run, and are reported as what they are.
@@ -44,6 +51,8 @@ impl Executor {
 
     fn adopt(self: &Arc<Self>, launch: Launch, dir: &AttemptDir, report: Option<u64>) -> io::Result<()> {
         let record = record::read(&dir.record());
+        // It was acknowledged; only the outbox had no time to forget it.
+        let report = report.filter(|_| !record.done || !self.outbox.discard(&launch.attempt_id));
         if record.done || report.is_some() {
             self.table().end(&launch.attempt_id, true);
             if record.done {

@@ -273,7 +273,13 @@ impl Child {
         } else {
             self.hide();
         }
-        self.look(true);
+        // However much it said at the end, no more of it than this is in memory at once.
+        loop {
+            self.look(true);
+            if self.events.is_at_end || self.blind {
+                break;
+            }
+        }
         if !left_behind.is_empty() {
             let left_behind = self.mask.text(&left_behind).into_owned();
             self.left_behind = format!("what it began elsewhere may go on: {left_behind}");
@@ -310,6 +316,7 @@ impl Child {
         }
         let lines = self.events.read(&self.dir.events(), last).unwrap_or_else(|error| {
             warn!(attempt_id = self.launch.attempt_id, %error, "events cannot be read");
+            self.events.is_at_end = true;
             Vec::new()
         });
         for line in lines {

@@ -44,8 +44,8 @@ pub fn environment(
         ("MESON_WORKSPACE", workspace.to_owned()),
     ];
     inherited
-        .chain(runner)
         .chain(launch.env.clone())
+        .chain(runner)
         .chain(contract.map(|(name, value)| (name.to_owned(), value)))
         // The system refuses such names and values; better to run without them than not at all.
         .filter(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'))

@@ -1,6 +1,8 @@
 //! What is kept, and for how long: files of finished attempts, and workspaces of runs.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use tracing::warn;
 
 use super::Executor;
+use crate::task::dirs::is_safe_name;
 
 /// How often retention looks, at most.
 const TICK_MAX: Duration = Duration::from_secs(30);
@@ -36,51 +39,157 @@ impl Executor {
             let oldest = self.table().forget_oldest(before, self.config.keep_attempts_max);
             let Some(attempt_id) = oldest else { break };
             self.logs.close(&attempt_id);
-            std::fs::remove_dir_all(self.dir(&attempt_id).root())?;
+            let dir = self.dir(&attempt_id);
+            // Whole or not at all: what is half removed would look like an attempt to the next executor.
+            if let Err(error) = put_aside(dir.root()) {
+                warn!(attempt_id, %error, "files of an attempt cannot be removed");
+            }
         }
+        remove_set_aside(&self.attempts_dir(), is_safe_name)?;
         self.tidy_workspaces()
     }
 
     fn tidy_workspaces(&self) -> io::Result<()> {
+        let dir = self.config.workspaces();
         let keep = Duration::from_millis(self.config.keep_workspaces_ms);
-        for (path, used) in aged(&self.config.workspaces())? {
-            let Some(run_id) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let removed = path.with_file_name(format!(".removed-{run_id}"));
-            if run_id.starts_with('.') {
-                std::fs::remove_dir_all(&path)?;
-            } else if age(used) > keep && self.set_aside(run_id, &path, &removed)? {
-                std::fs::remove_dir_all(&removed)?;
+        // Other executors may share the directory, and know by its age alone that a workspace is in use.
+        for run_id in self.table().active_runs() {
+            if let Ok(workspace) = File::open(dir.join(&run_id)) {
+                let _ = workspace.set_modified(SystemTime::now());
             }
         }
-        Ok(())
+        for entry in std::fs::read_dir(&dir)? {
+            let path = entry?.path();
+            let is_run = path.file_name().and_then(|name| name.to_str()).is_some_and(is_run_id);
+            if is_run && is_old(&path, keep) {
+                self.set_aside(&path, keep);
+            }
+        }
+        remove_set_aside(&dir, is_run_id)
     }
 
     /// Renames an idle workspace, so that a launch in the next moment makes a new one. A launch enters the table before
     /// it makes its workspace; both happen under, or after, the table's lock.
-    fn set_aside(&self, run_id: &str, path: &Path, removed: &Path) -> io::Result<bool> {
+    fn set_aside(&self, path: &Path, keep: Duration) {
         let table = self.table();
-        let idle = table.is_idle(run_id);
-        if idle {
-            std::fs::rename(path, removed)?;
+        if !path.file_name().and_then(|name| name.to_str()).is_some_and(|run_id| table.is_idle(run_id)) {
+            return;
         }
-        Ok(idle)
+        match put_aside(path) {
+            // Another executor began to use it just now.
+            Ok(aside) if !is_old(&aside, keep) => drop(std::fs::rename(&aside, path)),
+            Ok(_) => {}
+            Err(error) => warn!(path = %path.display(), %error, "a workspace cannot be removed"),
+        }
     }
 }
 
-/// The entries of a directory with the time of their last change.
-fn aged(dir: &Path) -> io::Result<Vec<(PathBuf, SystemTime)>> {
-    let mut found = Vec::new();
+/// How names begin of what is being removed.
+const ASIDE: &str = ".removed-";
+
+/// Renames a directory to one that the next look at its place removes.
+///
+/// # Errors
+/// When the disk refuses.
+pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("{ASIDE}{name}"));
+    std::fs::rename(path, &aside).map(|()| aside)
+}
+
+/// Whether a directory was put aside.
+pub(super) fn is_aside(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(ASIDE))
+}
+
+/// Removes what was set aside. What a step made unremovable, such as files of another user, stays and is told; nothing
+/// else waits for it.
+fn remove_set_aside(dir: &Path, is_own: fn(&str) -> bool) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        // What vanished meanwhile needs no tidying.
-        if let Ok(modified) = entry.metadata().and_then(|data| data.modified()) {
-            found.push((entry.path(), modified));
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.strip_prefix(ASIDE).is_some_and(is_own)
+            && let Err(error) = remove_tree(&path)
+        {
+            warn!(path = %path.display(), %error, "old files cannot be removed");
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn age(time: SystemTime) -> Duration {
-    // A clock that was set back makes things young, which only keeps them longer.
-    SystemTime::now().duration_since(time).unwrap_or_default()
+/// Removes a directory with all that is in it, also where directories in it are not writable.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(path);
+            std::fs::remove_dir_all(path)
+        }
+        removed => removed,
+    }
+}
+
+fn make_writable(dir: &Path) {
+    const OWNERS: u32 = 0o700;
+    if std::fs::set_permissions(dir, std::fs::Permissions::from_mode(OWNERS)).is_err() {
+        return;
+    }
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        // Of the entry itself: links are not followed.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_writable(&entry.path());
+        }
+    }
+}
+
+/// Whether a name is that of a run: anything else in a directory that is shared is somebody else's. As `meson-workflow`
+/// writes it: `g<number>-<ULID in small letters>`.
+fn is_run_id(name: &str) -> bool {
+    let parts = name.strip_prefix('g').and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(group, ulid)| {
+        let is_lower = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+        group.parse::<u32>().is_ok() && ulid.len() == 26 && ulid.bytes().all(is_lower)
+    })
+}
+
+/// Whether a directory was not changed for so long. A clock that was set back makes it young, which only keeps it longer.
+fn is_old(path: &Path, keep: Duration) -> bool {
+    let data = path.symlink_metadata().ok().filter(std::fs::Metadata::is_dir);
+    let age = |modified| SystemTime::now().duration_since(modified).unwrap_or_default();
+    data.and_then(|data| data.modified().ok()).is_some_and(|modified| age(modified) > keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_directories_of_runs_are_touched() {
+        for (name, is_run) in [
+            ("g1-01m8hjqcynqzmv2rkebzn8wt9b", true),
+            ("g1-01M8HJQCYNQZMV2RKEBZN8WT9B", false),
+            ("g1-01m8hjqcynqzmv2rkebzn8wt9b.1.1", false),
+            ("datasets", false),
+            (".git", false),
+        ] {
+            assert_eq!(is_run_id(name), is_run, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let run = "g1-01m8hjqcynqzmv2rkebzn8wt9b";
+        std::fs::create_dir_all(at(&format!("{ASIDE}{run}/a/b"))).unwrap();
+        std::fs::set_permissions(at(&format!("{ASIDE}{run}/a")), std::fs::Permissions::from_mode(0o500))
+            .unwrap();
+        // Neither of these is a directory of ours.
+        std::fs::write(at(".removed-notes.txt"), "").unwrap();
+        std::fs::create_dir(at(".snapshot")).unwrap();
+        remove_set_aside(dir.path(), is_run_id).unwrap();
+        assert!(!at(&format!("{ASIDE}{run}")).exists());
+        assert!(at(".snapshot").exists() && at(".removed-notes.txt").exists());
+        assert!(is_old(dir.path(), Duration::ZERO) && !is_old(dir.path(), Duration::from_secs(3_600)));
+        assert!(!is_old(&at(".removed-notes.txt"), Duration::ZERO), "a file is no workspace");
+    }
 }

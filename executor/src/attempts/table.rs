@@ -1,6 +1,6 @@
 //! The table of attempts: which run, which have ended, and the newest fence of each step.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -156,6 +156,11 @@ impl Table {
     /// Whether no running attempt belongs to the run.
     pub fn is_idle(&self, run_id: &str) -> bool {
         self.active.values().all(|active| active.run_id != run_id)
+    }
+
+    /// The runs of all running attempts.
+    pub fn active_runs(&self) -> BTreeSet<String> {
+        self.active.values().map(|active| active.run_id.clone()).collect()
     }
 
     /// Hands an order to a running attempt; says whether there is one.

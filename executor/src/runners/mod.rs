@@ -131,6 +131,11 @@ fn is_program(name: &str) -> bool {
         || std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
+/// A file as an argument: one whose name begins like an option is none.
+fn path_argument(path: String) -> String {
+    if path.starts_with('-') { format!("./{path}") } else { path }
+}
+
 /// Reads a step's configuration; an empty text is an empty object.
 fn read<T: DeserializeOwned>(launch: &Launch) -> Result<T, Rejected> {
     let text = if launch.config_json.is_empty() { "{}" } else { &launch.config_json };

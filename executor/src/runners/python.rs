@@ -3,8 +3,12 @@
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
-use super::{Place, Plan, Program, Rejected, Runner, read, texts};
+use super::{Place, Plan, Program, Rejected, Runner, is_program, path_argument, read, texts};
+use crate::config;
 use crate::ways;
+
+/// Without it what a step prints comes only when it ends.
+const UNBUFFERED: &str = "PYTHONUNBUFFERED";
 
 /// The runner.
 pub struct Python;
@@ -31,12 +35,16 @@ impl Runner for Python {
         "python"
     }
 
+    fn is_available(&self, config: &config::Config) -> bool {
+        is_program(&config.python)
+    }
+
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
         let config: Config = read(launch)?;
         let mut files = Vec::new();
         let mut argv = Vec::new();
         match (config.script, config.code, config.module) {
-            (Some(script), None, None) => argv.push(script),
+            (Some(script), None, None) => argv.push(path_argument(script)),
             (None, None, Some(module)) => argv.extend(["-m".to_owned(), module]),
             (None, Some(code), None) => {
                 // A file and not `-c`, so that tracebacks show lines and the code may be of any length.
@@ -51,9 +59,10 @@ impl Runner for Python {
         if config.requirements.is_empty() {
             argv.insert(0, interpreter);
         } else {
-            // One requirement a line, and no more: a line break would smuggle in an option of pip.
-            if config.requirements.iter().any(|line| line.contains(['\n', '\r'])) {
-                return Err(Rejected("a requirement is one line".to_owned()));
+            // An option of pip, be it by a line break, could bring in anything, and its files are no part of what is kept.
+            let is_option = |line: &String| line.contains(['\n', '\r']) || line.trim_start().starts_with('-');
+            if config.requirements.iter().any(is_option) {
+                return Err(Rejected("a requirement is one line, and no option of pip".to_owned()));
             }
             let path = place.dir.root().join("requirements.txt");
             let kept = place.config.data_dir.join("venvs");
@@ -61,10 +70,10 @@ impl Runner for Python {
             argv.splice(0..0, ways::command(ways::IN_VENV, &kept, &[&interpreter, &file]));
             files.push((path, config.requirements.join("\n")));
         }
-        let env = vec![
-            ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
-            ("PYTHONPATH".to_owned(), python_path(launch, place.config.helper("python"))),
-        ];
+        let mut env = vec![("PYTHONPATH".to_owned(), python_path(launch, place.config.helper("python")))];
+        if !launch.env.contains_key(UNBUFFERED) {
+            env.push((UNBUFFERED.to_owned(), "1".to_owned()));
+        }
         Ok(Plan::Process(Program { argv, files, env, ..Program::default() }))
     }
 }
@@ -86,6 +95,7 @@ mod tests {
         assert_eq!(argv("python", r#"{"script": "t.py", "args": ["-v"]}"#), ["python3", "t.py", "-v"]);
         assert_eq!(argv("python", r#"{"module": "a.b", "interpreter": "pypy"}"#), ["pypy", "-m", "a.b"]);
         assert_eq!(argv("python", r#"{"code": "print(1)"}"#), ["python3", "/attempt/work/step.py"]);
+        assert_eq!(argv("python", r#"{"script": "-c", "args": ["evil"]}"#), ["python3", "./-c", "evil"]);
         for bad in ["{}", r#"{"script": "a", "code": "b"}"#] {
             assert!(plan("python", bad).is_err(), "{bad}");
         }
@@ -100,6 +110,9 @@ mod tests {
         };
         assert_eq!((program.argv[1].as_str(), program.argv.last().unwrap().as_str()), ("in-venv", "t.py"));
         assert_eq!(program.files[0].1, "a==1\nb");
-        assert!(plan("python", r#"{"script": "t.py", "requirements": ["a\n--index-url=x"]}"#).is_err());
+        for option in [r"a\n--index-url=x", "--index-url=x", " -r other.txt"] {
+            let config = format!(r#"{{"script": "t.py", "requirements": ["{option}"]}}"#);
+            assert!(plan("python", &config).is_err(), "{option}");
+        }
     }
 }

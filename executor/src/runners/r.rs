@@ -3,7 +3,7 @@
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
-use super::{Place, Plan, Program, Rejected, Runner, is_program, read, texts};
+use super::{Place, Plan, Program, Rejected, Runner, is_program, path_argument, read, texts};
 use crate::config;
 
 /// The runner.
@@ -37,7 +37,7 @@ impl Runner for R {
         argv.push("--no-init-file".to_owned());
         let mut files = Vec::new();
         match (config.script, config.code) {
-            (Some(script), None) => argv.push(script),
+            (Some(script), None) => argv.push(path_argument(script)),
             (None, Some(code)) => {
                 let path = place.dir.work().join("step.R");
                 argv.push(path.to_string_lossy().into_owned());
@@ -46,7 +46,11 @@ impl Runner for R {
             _ => return Err(Rejected("an r step needs either `script` or `code`".to_owned())),
         }
         argv.extend(config.args);
-        let env = vec![("MESON_R".to_owned(), place.config.helper("meson.R"))];
+        let env = vec![
+            ("MESON_R".to_owned(), place.config.helper("meson.R")),
+            // In place of `.Renviron`; that of the machine is read, it says where packages are.
+            ("R_ENVIRON_USER".to_owned(), "/dev/null".to_owned()),
+        ];
         Ok(Plan::Process(Program { argv, files, env, ..Program::default() }))
     }
 }

@@ -3,7 +3,7 @@
 use meson_proto::v1::Launch;
 use serde::Deserialize;
 
-use super::{Place, Plan, Program, Rejected, Runner, is_program, read, texts};
+use super::{Place, Plan, Program, Rejected, Runner, is_program, path_argument, read, texts};
 use crate::config;
 use crate::ways;
 
@@ -66,7 +66,7 @@ impl Runner for Scala {
                 if !config.classpath.is_empty() {
                     argv.extend(["-classpath".to_owned(), config.classpath.join(":")]);
                 }
-                argv.push(script.unwrap_or_else(|| {
+                argv.push(script.map(path_argument).unwrap_or_else(|| {
                     let path = place.dir.work().join("step.scala");
                     let name = path.to_string_lossy().into_owned();
                     files.extend(code.map(|code| (path, code)));

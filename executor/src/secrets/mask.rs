@@ -16,6 +16,7 @@ pub const MASKED_BYTES_MIN: usize = 8;
 /// Knows the values of an attempt's secrets.
 #[derive(Debug, Clone)]
 pub struct Mask {
+    /// Sorted.
     values: Vec<Vec<u8>>,
     search: Option<AhoCorasick>,
 }
@@ -131,12 +132,15 @@ impl Stream {
 
     /// Bytes at the end that may be the beginning of a value.
     fn beginning(&self) -> usize {
-        let is_beginning = |value: &Vec<u8>, length: usize| {
-            length < value.len() && self.held[self.held.len() - length..] == value[..length]
+        let values = &self.mask.values;
+        // They are sorted: of those that go on after this text, the first comes right after it.
+        let is_beginning = |length: &usize| {
+            let text = &self.held[self.held.len() - length..];
+            let next = values.partition_point(|value| value.as_slice() <= text);
+            values.get(next).is_some_and(|value| value.starts_with(text))
         };
-        let longest = self.mask.values.iter().map(|value| value.len() - 1).max().unwrap_or(0);
-        let mut lengths = (1..=longest.min(self.held.len())).rev();
-        lengths.find(|length| self.mask.values.iter().any(|value| is_beginning(value, *length))).unwrap_or(0)
+        let longest = values.iter().map(|value| value.len() - 1).max().unwrap_or(0);
+        (1..=longest.min(self.held.len())).rev().find(is_beginning).unwrap_or(0)
     }
 
     /// Shows the first bytes of what is held. Values that begin there but end beyond are masked now and remembered.

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// Where cgroups are.
 const ROOT: &str = "/sys/fs/cgroup";
-/// Length of the period in which processor time is given out, in microseconds.
-const PERIOD_US: u64 = 100_000;
+/// Share of the processors for one core, and the range of the kernel's `cpu.weight`.
+const WEIGHT_OF_CORE: u64 = 100;
+const WEIGHT_MIN: u64 = 1;
+const WEIGHT_MAX: u64 = 10_000;
 
 /// The directory for cgroups of attempts: of the setting, or found.
 pub fn find(setting: &str) -> Option<PathBuf> {
@@ -56,9 +58,10 @@ impl Cgroup {
             fs::write(path.join("memory.oom.group"), "1")?;
         }
         if cpus_milli > 0 {
-            // Placement already keeps to the processors; a kernel that gives no cpu controller is no reason to fail.
-            let quota = (cpus_milli * PERIOD_US / 1_000).max(1_000);
-            let _ = fs::write(path.join("cpu.max"), format!("{quota} {PERIOD_US}"));
+            // A share, as containers have it: what nobody uses anybody may. Placement already keeps to the processors; a
+            // kernel that gives no cpu controller is no reason to fail.
+            let weight = (cpus_milli * WEIGHT_OF_CORE / 1_000).clamp(WEIGHT_MIN, WEIGHT_MAX);
+            let _ = fs::write(path.join("cpu.weight"), weight.to_string());
         }
         Ok(cgroup)
     }
@@ -104,7 +107,7 @@ mod tests {
         let path = dir.path().join("attempt");
         let cgroup = Cgroup::create(&path, 1_024, 1_500).unwrap();
         assert_eq!(fs::read_to_string(path.join("memory.max")).unwrap(), "1024");
-        assert_eq!(fs::read_to_string(path.join("cpu.max")).unwrap(), "150000 100000");
+        assert_eq!(fs::read_to_string(path.join("cpu.weight")).unwrap(), "150");
         assert!(!cgroup.ran_out_of_memory());
         fs::write(path.join("memory.events"), "low 0\noom 1\noom_kill 2\n").unwrap();
         assert!(cgroup.ran_out_of_memory());

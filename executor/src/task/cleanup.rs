@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 /// How long it may take. An engine that does not answer until then is said to have been left as it is.
@@ -28,9 +30,18 @@ pub async fn run(argv: &[String], env: &BTreeMap<String, String>) -> String {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true)
-        .output();
-    match tokio::time::timeout(CLEANUP_MAX, started).await {
+        .spawn();
+    let child = match started {
+        Ok(child) => child,
+        Err(error) => return error.to_string(),
+    };
+    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+    let ended = tokio::time::timeout(CLEANUP_MAX, child.wait_with_output()).await;
+    // What it began goes with it.
+    group.map(|group| killpg(group, Signal::SIGKILL));
+    match ended {
         Ok(Ok(output)) if output.status.success() => String::new(),
         Ok(Ok(output)) => {
             let said = String::from_utf8_lossy(&output.stderr);

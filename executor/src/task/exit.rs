@@ -17,6 +17,7 @@ pub fn failure(exit: &Exit, stderr_tail: &str) -> Option<Failure> {
             (None, signal) => (FailureClass::User, "signal", format!("ended by {}", signal_name(signal))),
         },
         Cause::StartFailed => (FailureClass::User, "start_failed", exit.message.clone()),
+        Cause::StartRefused => (FailureClass::Platform, "start_refused", exit.message.clone()),
         Cause::Killed => (FailureClass::Cancelled, "killed", "killed by order of the scheduler".to_owned()),
         Cause::TimedOut => (FailureClass::Timeout, "timeout", "took longer than its timeout".to_owned()),
         Cause::OutOfMemory => (FailureClass::User, "out_of_memory", exit.message.clone()),

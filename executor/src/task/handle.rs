@@ -22,6 +22,8 @@ const ADOPTED_TICK: Duration = Duration::from_millis(50);
 const KILL_TICK: Duration = Duration::from_millis(10);
 /// The supervisor is this same program, also when its file was replaced by a newer one.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+/// Tells a supervisor to kill the tree when no order could be written.
+pub const KILL_BARE: Signal = Signal::SIGUSR1;
 /// The hidden subcommand.
 pub const SUPERVISE: &str = "supervise";
 
@@ -98,15 +100,18 @@ pub fn find(dir: &AttemptDir) -> io::Result<Watch> {
 /// Orders the supervisor to kill the tree.
 ///
 /// The order is a file, written before the claim is looked at; the supervisor writes its claim before it looks for an
-/// order. So either it sees the order, or we see the claim and wake it.
+/// order. So either it sees the order, or we see the claim and wake it. On a full disk a signal alone has to do, which
+/// says nothing of the grace.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the disk refuses, and there is no supervisor yet.
 pub fn order_kill(dir: &AttemptDir, grace_ms: u64) -> io::Result<()> {
-    write_whole(&dir.kill(), &spec::encode(&KillOrder { grace_ms }))?;
-    if let Some(process) = record::read(&dir.record()).supervisor.filter(Process::is_alive) {
+    let written = write_whole(&dir.kill(), &spec::encode(&KillOrder { grace_ms }));
+    let signal = if written.is_ok() { Signal::SIGTERM } else { KILL_BARE };
+    match record::read(&dir.record()).supervisor.filter(Process::is_alive) {
         // It may have ended in between, which is what is wanted.
-        let _ = kill(Pid::from_raw(process.pid), Signal::SIGTERM);
+        Some(process) => drop(kill(Pid::from_raw(process.pid), signal)),
+        None => written?,
     }
     Ok(())
 }

@@ -126,7 +126,9 @@ struct Pump {
 impl Pump {
     fn new(stream: LogStream, pipe: OwnedFd, mask: &Mask) -> io::Result<Self> {
         let pipe = Some(pipe::Receiver::from_owned_fd(pipe)?);
-        let (read, held, masked) = (Vec::new(), Vec::new(), Stream::new(mask.clone()));
+        // A buffer without room would be read into by 64 bytes, for ever.
+        let read = Vec::with_capacity(RECORD_BYTES_MAX);
+        let (held, masked) = (Vec::new(), Stream::new(mask.clone()));
         Ok(Self { stream, pipe, read, masked, held, held_until: None, due: 0 })
     }
 

@@ -65,8 +65,10 @@ pub enum Cause {
     /// The child ended by itself.
     #[default]
     Exited,
-    /// The child could not be started.
+    /// The child could not be started, and could not elsewhere.
     StartFailed,
+    /// The machine could not start the child.
+    StartRefused,
     /// Killed by order of the executor.
     Killed,
     /// Killed at its timeout.

@@ -25,7 +25,7 @@ use super::dirs::AttemptDir;
 use super::pump::Output;
 use super::record::{self, Fact};
 use super::spec::{self, Cause, Exit, KillOrder, Process, Spec};
-use super::{cleanup, memory, proc};
+use super::{cleanup, handle, memory, proc};
 use crate::secrets::Secrets;
 use crate::secrets::mask::Mask;
 use crate::{clock, events, fs, lease};
@@ -54,6 +54,7 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
     // Handlers first: whoever sees the claim may send signals.
     let mut ended = signal(SignalKind::child())?;
     let mut ordered = signal(SignalKind::terminate())?;
+    let mut ordered_bare = signal(SignalKind::from_raw(handle::KILL_BARE as i32))?;
     let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
     let process = Process::of(own).ok_or_else(|| io::Error::other("/proc is missing"))?;
     record::claim(&dir.record(), &Fact::Supervisor(process))?;
@@ -72,13 +73,16 @@ async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {
             _ = ended.recv() => tree.reap(),
             _ = ordered.recv() => tree.look(),
             _ = alarm.rang() => tree.look(),
-            () = bond.broken() => tree.end_without_executor(),
+            _ = ordered_bare.recv() => tree.stop(Cause::Killed),
+            () = bond.broken() => tree.stop(Cause::ExecutorGone),
             () = output.step(), if output.is_open() => {}
         }
     }
     tree.kill_rest().await;
     output.drain().await;
     let left_behind = cleanup::run(&tree.spec.cleanup, &tree.spec.env).await;
+    // Nor may anything outlive it that its clean-up began.
+    tree.kill_rest().await;
     // Here, because this process knows them for certain; an executor that comes later may not.
     let masked = events::scrub(&dir.events(), &mask).is_ok();
     let left_behind = mask.text(&left_behind).into_owned();
@@ -129,8 +133,10 @@ impl Tree {
         if let Some((cause, _)) = due(dir, &spec, clock::boot_ms()) {
             return Err(refuse(cause, String::new()));
         }
-        let failed =
-            |error: io::Error| refuse(Cause::StartFailed, format!("cannot start {}: {error}", spec.argv[0]));
+        let failed = |error: io::Error| {
+            let cause = if is_the_programs_fault(&error) { Cause::StartFailed } else { Cause::StartRefused };
+            refuse(cause, format!("cannot start {}: {error}", spec.argv[0]))
+        };
         // Without a cgroup the tree's memory is watched by /proc.
         let cgroup =
             spec.cgroup.as_ref().and_then(|path| Cgroup::create(path, spec.mem_bytes, spec.cpus_milli).ok());
@@ -189,9 +195,9 @@ impl Tree {
         }
     }
 
-    fn end_without_executor(&mut self) {
+    fn stop(&mut self, cause: Cause) {
         if self.stopping.is_none() {
-            self.stopping = Some((Cause::ExecutorGone, clock::boot_ms() + self.spec.kill_grace_ms));
+            self.stopping = Some((cause, clock::boot_ms() + self.spec.kill_grace_ms));
             let _ = killpg(self.group, Signal::SIGTERM);
         }
     }
@@ -276,6 +282,13 @@ fn due(dir: &AttemptDir, spec: &Spec, now: u64) -> Option<(Cause, u64)> {
         return Some((Cause::Killed, now + order.grace_ms));
     }
     (spec.timeout_at != 0 && now >= spec.timeout_at).then_some((Cause::TimedOut, now + spec.kill_grace_ms))
+}
+
+/// Whether the same program would not start elsewhere either. All else, such as a machine with too many processes, passes.
+fn is_the_programs_fault(error: &io::Error) -> bool {
+    use Errno::*;
+    let named = [ENOENT, ENOTDIR, EISDIR, EACCES, EPERM, ENOEXEC, E2BIG, EINVAL, ELOOP, ENAMETOOLONG];
+    error.raw_os_error().is_some_and(|code| named.contains(&Errno::from_raw(code)))
 }
 
 fn spawn(spec: &Spec) -> io::Result<Child> {

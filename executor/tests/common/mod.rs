@@ -17,7 +17,7 @@ pub fn launch(attempt_id: &str, kind: &str, config: serde_json::Value) -> Launch
         term: 1,
         attempt_id: attempt_id.to_owned(),
         fence: 1,
-        run_id: "main-run1".to_owned(),
+        run_id: "g1-01jd2k3m4n5p6q7r8s9t0v1w2x".to_owned(),
         workflow: "train".to_owned(),
         step: format!("step-{attempt_id}"),
         attempt: 1,

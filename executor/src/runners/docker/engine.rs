@@ -1,12 +1,21 @@
 //! The way to the container engine, and what it is asked of containers by their labels.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::{
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use tokio::time::{Instant, sleep};
 
 use crate::drive::Verdict;
+
+/// How long a container may take to be gone.
+const REMOVE_MAX: Duration = Duration::from_secs(20);
+/// Pause after an engine did not remove one.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Connects, and makes sure that somebody is there.
 pub async fn connect(host: &str) -> Result<Docker, Verdict> {
@@ -19,22 +28,28 @@ pub async fn connect(host: &str) -> Result<Docker, Verdict> {
 
 /// Ends and removes all containers with these labels, and makes sure that none is left.
 pub async fn remove_all(engine: &Docker, labels: &[String]) -> Result<(), Verdict> {
-    for id in find(engine, labels).await? {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match engine.remove_container(&id, Some(options)).await {
-            Ok(()) => {}
-            Err(error) if is_missing(&error) => {}
-            Err(error) => {
-                return Err(Verdict::platform("container_left", format!("container {id}: {error}")));
+    let begun = Instant::now();
+    let mut refusal = String::new();
+    loop {
+        let left = find(engine, labels).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > REMOVE_MAX {
+            let message = format!("containers that are still there: {}{refusal}", left.join(", "));
+            return Err(Verdict::platform("container_left", message));
+        }
+        for id in left {
+            // Podman is polite first, even where it is told to use force.
+            let kill = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
+            let _ = engine.kill_container(&id, Some(kill)).await;
+            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            // The next look tells whether it is gone; somebody else may be removing it, too.
+            if let Err(error) = engine.remove_container(&id, Some(options)).await {
+                refusal = format!(" ({error})");
+                sleep(ASK_AGAIN).await;
             }
         }
-    }
-    match &find(engine, labels).await?[..] {
-        [] => Ok(()),
-        left => Err(Verdict::platform(
-            "container_left",
-            format!("containers that are still there: {}", left.join(", ")),
-        )),
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn run(job: &Job, voice: &Voice, mut stop: Stop) -> Result<i32, Verdic
     let end = tokio::select! {
         end = until_ended(&docker, &id) => end,
         () = stopped(&mut stop) => {
-            let seconds = i32::try_from(job.grace().as_secs()).unwrap_or(i32::MAX);
+            let seconds = i32::try_from(job.kill_grace_ms.div_ceil(1_000)).unwrap_or(i32::MAX);
             let options = StopContainerOptionsBuilder::default().t(seconds).build();
             // The clean-up makes sure.
             let _ = docker.stop_container(&id, Some(options)).await;
@@ -54,7 +54,8 @@ pub async fn run(job: &Job, voice: &Voice, mut stop: Stop) -> Result<i32, Verdic
     // The tail may be lost when the engine is; the container's end is known all the same.
     let _ = timeout(LOG_REST, log).await;
     let state = end?;
-    engine::remove_all(&docker, &[label("attempt_id", &job.attempt_id)]).await?;
+    // It has ended, and how is known. Where it cannot be removed now, the clean-up tries again and says so.
+    let _ = engine::remove_all(&docker, &[label("attempt_id", &job.attempt_id)]).await;
     judge(job, &state, *stop.borrow())
 }
 

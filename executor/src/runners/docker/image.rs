@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt as _;
 use serde::Deserialize;
@@ -49,10 +50,28 @@ async fn pull(engine: &Docker, told: &Told, voice: &Voice) -> Result<(), Verdict
     let mut news = engine.create_image(Some(options), None, credentials);
     while let Some(news) = news.next().await {
         news.map_err(|error| {
-            Verdict::user("image_pull", format!("the image `{image}` cannot be pulled: {error}"))
+            let message = format!("the image `{image}` cannot be pulled: {error}");
+            match is_refusal(&error) {
+                true => Verdict::user("image_pull", message),
+                false => Verdict::platform("image_pull", message),
+            }
         })?;
     }
     Ok(())
+}
+
+/// Whether a registry says that there is no such image, or not for us: it would say so again.
+fn is_refusal(error: &Error) -> bool {
+    const WORDS: [&str; 6] =
+        ["manifest unknown", "not found", "does not exist", "denied", "unauthorized", "invalid reference"];
+    let is_said = |text: &str| WORDS.iter().any(|words| text.to_lowercase().contains(words));
+    match error {
+        Error::DockerResponseServerError { status_code: 400..=404, .. } => true,
+        // Podman tells all in the text of a server's error.
+        Error::DockerResponseServerError { message, .. } => is_said(message),
+        Error::DockerStreamError { error } => is_said(error),
+        _ => false,
+    }
 }
 
 /// An image without tag and digest would mean all its tags.
@@ -76,7 +95,11 @@ fn credentials(file: &str, image: &str) -> Result<Option<DockerCredentials>, Ver
     let bad =
         |error: &dyn std::fmt::Display| Verdict::platform("docker_auth_file", format!("{file}: {error}"));
     let text = std::fs::read(file).map_err(|error| bad(&error))?;
-    let auths: AuthFile = serde_json::from_slice(&text).map_err(|error| bad(&error))?;
+    // Not the error itself: it may show a password.
+    let place = |error: serde_json::Error| {
+        format!("line {}, column {}: it is not as Docker writes it", error.line(), error.column())
+    };
+    let auths: AuthFile = serde_json::from_slice(&text).map_err(|error| bad(&place(error)))?;
     let registry = registry(image);
     let of_registry = |name: &str| name.trim_start_matches("https://").split('/').next() == Some(registry);
     let found = auths.auths.into_iter().find(|(name, _)| of_registry(name) || is_hub(name, registry));
@@ -118,5 +141,8 @@ mod tests {
         assert_eq!(auth("debian"), Some("hub".to_owned()));
         assert_eq!(auth("other.org/a"), None);
         assert!(credentials("/nowhere", "a").is_err());
+        std::fs::write(file, r#"{"auths": {"r.org": "dXNlcjpwYXNz"}}"#).unwrap();
+        let refused = credentials(file, "r.org/a").unwrap_err();
+        assert!(refused.message().contains("line 1") && !refused.message().contains("dXNl"), "{refused:?}");
     }
 }
