@@ -49,7 +49,7 @@ fmt-check:
 
 clippy:
 	@$(STAGE) "lints" $(CARGO) clippy --workspace --exclude meson-sim --all-targets --locked -- -D warnings
-	@$(STAGE) "lints of the simulation and its seams" $(CARGO) clippy -p meson-sim --all-targets --locked -- -D warnings
+	@$(STAGE) "lints of the simulation and its seams" $(CARGO) clippy --workspace --test seeds --locked -- -D warnings
 
 doc:
 	@RUSTDOCFLAGS="-D warnings" $(STAGE) "documentation" $(CARGO) doc --workspace --no-deps --locked
@@ -83,7 +83,7 @@ test-rust:
 
 # By itself: tested together with the rest, the seams that it turns on would be in the programs that the rest tests.
 test-sim: ## The simulation: SIM_SEEDS=… SIM_FIRST=… runs others, and more of them
-	@$(STAGE) "simulation" $(CARGO) test -p meson-sim --locked -- --nocapture
+	@$(STAGE) "simulation" $(CARGO) test --workspace --test seeds --locked -- --nocapture
 
 test-python:
 	@$(STAGE) "tests of the examples" "$(DATA)/venv/bin/python" -m unittest discover -s examples/recommendations/tests -v

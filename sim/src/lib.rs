@@ -1,23 +1,2 @@
-//! A deterministic simulation of the trio: the real log, engine and scheduler, with its actors, on one thread under
-//! virtual time; a network that delays, loses, doubles, reorders and cuts; disks that lose what was not synced; and
-//! executors and clients of its own. A seed decides the whole run.
-//!
-//! [docs/simulation.md](../../docs/simulation.md) says what is real, what is simulated, and what is checked.
-
-#![cfg(test)]
-
-mod check;
-mod client;
-mod definition;
-mod entropy;
-mod executor;
-mod faults;
-mod fleet;
-mod history;
-mod network;
-mod operator;
-mod replica;
-mod run;
-mod seeds;
-mod session;
-mod world;
+//! The simulation of the trio is this crate's only test, `tests/seeds`. There, and not here, because the seams that it needs
+//! in the log and the scheduler must not be in programs that are built beside it: only tests have development dependencies.

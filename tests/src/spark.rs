@@ -34,6 +34,9 @@ pub fn python() -> anyhow::Result<PathBuf> {
     Ok(engines()?.join("spark/bin/python"))
 }
 
+/// Most of a short program's time would go to the compiler that makes long ones fast, and to collectors with many threads.
+const JVM: (&str, &str) = ("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC");
+
 /// Settings of an executor that runs spark steps on this machine alone.
 ///
 /// # Errors
@@ -44,6 +47,7 @@ pub fn local() -> anyhow::Result<Vec<(String, String)>> {
         ("MESON_SPARK_HOME", path(home()?)),
         ("MESON_SPARK_PYTHON", path(python()?)),
         ("SPARK_LOCAL_IP", "127.0.0.1".to_owned()),
+        (JVM.0, JVM.1.to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into())
@@ -114,6 +118,7 @@ impl Standalone {
             .env("SPARK_HOME", home()?)
             .env("SPARK_LOCAL_IP", "127.0.0.1")
             .env("SPARK_DAEMON_MEMORY", "256m")
+            .env(JVM.0, JVM.1)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

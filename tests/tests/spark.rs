@@ -208,13 +208,14 @@ const APP: &str = r#"import org.apache.spark.{SparkConf, SparkContext}
 object Waits {
   def main(args: Array[String]): Unit = {
     val go = args(0)
-    while (args.length > 1 && !new java.io.File(args(1)).exists) Thread.`yield`()
+    // tidy: allow sleep: it is the step that waits
+    while (args.length > 1 && !new java.io.File(args(1)).exists) Thread.sleep(100)
     val sc = new SparkContext(new SparkConf())
     if (go == "fail") sys.error("the reason")
     val begun = new java.io.FileOutputStream(go + ".begun", true)
     begun.write('x'); begun.close()
     sc.parallelize(1 to 4, 2).count()
-    sc.parallelize(1 to 4, 2).map { x => while (!new java.io.File(go).exists) Thread.`yield`(); x }.count()
+    sc.parallelize(1 to 4, 2).map { x => while (!new java.io.File(go).exists) Thread.sleep(100); x }.count()
     sc.stop()
   }
 }

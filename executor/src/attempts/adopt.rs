@@ -11,9 +11,8 @@ use tracing::{info, warn};
 use super::Executor;
 use super::child::{self, Cleanup};
 use super::retention::{is_aside, put_aside};
-use crate::runners::Plan;
 use crate::task::dirs::AttemptDir;
-use crate::task::{handle, record};
+use crate::task::{handle, record, spec};
 
 impl Executor {
     /// Takes over all attempts on disk: follows those that run, reports those that ended meanwhile, gives up the rest.
@@ -62,10 +61,8 @@ impl Executor {
         }
         let watch = handle::find(dir)?;
         info!(attempt_id = launch.attempt_id, watch = ?watch, "adopted");
-        let cleanup = match self.plan(&launch) {
-            Ok(Plan::Process(program)) => Cleanup::of(&program),
-            Ok(Plan::InProcess(_)) | Err(_) => Cleanup::default(),
-        };
+        // As it was when the attempt began: the settings, or a plugin, may be others now.
+        let cleanup = spec::read::<Cleanup>(&dir.cleanup()).unwrap_or_default();
         let (progress, orders) = self.add(&launch);
         self.workers.spawn(child::adopt(self.clone(), launch, watch, cleanup, progress, orders));
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use meson_proto::v1::{AttemptState, Failure, FailureClass, Launch, LogStream, Report};
 use prost::Message as _;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep};
 use tracing::{error, info, warn};
@@ -52,8 +53,8 @@ struct Child {
     started_at_ms: u64,
 }
 
-/// The last act of an attempt (see `task::cleanup`).
-#[derive(Default)]
+/// The last act of an attempt (see `task::cleanup`). Stands in a file of the attempt, for an executor that comes later.
+#[derive(Default, Serialize, Deserialize)]
 pub struct Cleanup {
     argv: Vec<String>,
     /// Variables beside the task contract's.
@@ -438,6 +439,9 @@ fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program:
     std::fs::write(dir.params(), params)?;
     for (path, content) in &program.files {
         std::fs::write(path, content)?;
+    }
+    if !program.cleanup.is_empty() {
+        std::fs::write(dir.cleanup(), spec::encode(&Cleanup::of(program)))?;
     }
     if launch.workspace.is_empty() {
         let shared = workspace::of(launch, &executor.config.workspaces());

@@ -65,6 +65,11 @@ impl AttemptDir {
         self.root.join("begun")
     }
 
+    /// How it is cleaned up after, where there is something to do.
+    pub fn cleanup(&self) -> PathBuf {
+        self.root.join("clean-up.json")
+    }
+
     /// What a driver says of the end.
     pub fn verdict(&self) -> PathBuf {
         self.root.join("verdict.json")
