@@ -1,7 +1,7 @@
 //! Runs a command beside the real engines of the full example, on free ports of loopback: HDFS, Spark's Thrift server with a
 //! catalog of Hive's kind, and Podman with the image that publishes. The command's environment has Meson's settings for
-//! them. When this is told to end, the command and what else is in its group are told so too, and have a while for it. After
-//! that, or when the command has ended, the engines are ended, and their files removed.
+//! them. When this is told to end, or who started it has ended, the command and what else is in its group are told so too,
+//! and have a while for it. After that, or when the command has ended, the engines are ended, and their files removed.
 //!
 //! Usage: `engines COMMAND ARGUMENT…`, with `MESON_ENGINES` naming the folder that `make engines` makes.
 
@@ -13,6 +13,7 @@ use meson_tests::hdfs::Hdfs;
 use meson_tests::hive::ThriftServer;
 use meson_tests::podman::Podman;
 use meson_tests::{root, spark};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -33,6 +34,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // A script that is ended tells nobody.
+    set_pdeathsig(Signal::SIGTERM)?;
     let engines = tokio::select! {
         engines = Engines::start() => engines?,
         _ = terminate.recv() => return Ok(ExitCode::from(BY_SIGNAL)),
