@@ -98,6 +98,10 @@ impl ThriftServer {
             ])
             .env("SPARK_HOME", &home)
             .env("SPARK_LOCAL_IP", "127.0.0.1")
+            // A Hadoop or Spark that somebody uses here is another, and Java is that of the PATH, as for HDFS.
+            .env_remove("HADOOP_CONF_DIR")
+            .env_remove("SPARK_CONF_DIR")
+            .env_remove("JAVA_HOME")
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
