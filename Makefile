@@ -26,20 +26,21 @@ build: ## Build the three programs, optimised, into target/release
 	@$(STAGE) "build the programs (release)" $(CARGO) build --release --locked $(BINARIES)
 
 demo: setup build example-env ## Run the example pipeline on a scheduler and executor of this machine
-	@rm -rf "$(DEMO)"
 	@$(STAGE) "demo" scripts/demo "$(TARGET)/release" "$(DEMO)" "$(DATA)"
 
 demo-full-setup:
 	@$(STAGE) "setup for the engines" scripts/setup demo-full
 
-demo-full: setup build demo-full-setup engines example-data ## The same on real Hive, Spark, R, Scala, Docker and HDFS; wants root
-	@$(STAGE) "build what starts the engines (release)" $(CARGO) build --release --locked -p meson-tests --bin engines
+# Wherever a program or test is built beside others it is chosen by its name, never by its package: the libraries below it would
+# be built a second time, with the features that this package alone asks for.
+demo-full: demo-full-setup build engines example-data ## The same on real Hive, Spark, R, Scala, Docker and HDFS; needs root
+	@$(STAGE) "build what starts the engines (release)" $(CARGO) build --release --locked --bin engines
 	@$(STAGE) "full demo" scripts/demo-full "$(TARGET)/release" "$(TARGET)/release/engines" "$(TARGET)/demo-full" "$(DATA)"
 
 ##@ Check it
-.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-env mesos-clients engines test-rust test-sim test-python test-sdks test-full deny
+.PHONY: test check fmt-check clippy doc tidy test-setup test-build example-data example-env mesos-clients engines test-rust test-sim test-python test-sdks test-full deny
 
-test: test-setup example-env mesos-clients engines fmt-check clippy test-build doc test-rust test-sim test-python test-sdks test-full ## Check everything, as CI does
+test: test-setup example-env mesos-clients engines fmt-check clippy test-build doc test-rust test-sim test-python test-sdks test-full ## Check everything, as CI does; needs root
 	@printf '\nEverything passed.\n'
 
 check: fmt-check clippy doc tidy ## Format, lints, documentation and style; never edits a file
@@ -55,7 +56,7 @@ doc:
 	@RUSTDOCFLAGS="-D warnings" $(STAGE) "documentation" $(CARGO) doc --workspace --no-deps --locked
 
 tidy:
-	@$(STAGE) "style, arrows and contracts" $(CARGO) test -p meson-tests --locked \
+	@$(STAGE) "style, arrows and contracts" $(CARGO) test --workspace --exclude meson-sim --locked \
 		--test arrows --test tidy --test contracts --test docs
 
 test-setup:
@@ -96,14 +97,16 @@ SCALA_JARS ?= $(firstword $(wildcard $(DATA)/engines/spark/lib/python3*/site-pac
 test-sdks: ## What a step's own Python, R and Scala code says: needs Rscript, java and SCALA_JARS=…
 	@SCALA_JARS="$(SCALA_JARS)" $(STAGE) "libraries for steps" scripts/test-sdks
 
+# It begins with the second pass of the demo, which leads to the same last one: two passes, and what is carried between them.
 test-full: ## The full example on the real engines, with the programs of test-build
-	@$(STAGE) "full example" scripts/demo-full "$(TARGET)/debug" "$(TARGET)/debug/engines" "$(TARGET)/test-full" "$(DATA)"
+	@$(STAGE) "full example" scripts/demo-full "$(TARGET)/debug" "$(TARGET)/debug/engines" "$(TARGET)/test-full" "$(DATA)" \
+		regularisation=0.12
 
 deny: ## Licences and sources of all dependencies; needs `cargo install --locked cargo-deny`
 	@$(STAGE) "licences and sources" $(CARGO) deny --locked check bans licenses sources
 
 ##@ Hurt it
-.PHONY: chaos chaos-kills chaos-build
+.PHONY: chaos chaos-kills chaos-setup chaos-build
 
 # How long `make chaos` strikes, how many leaders `make chaos-kills` kills, and the seed of both, a fresh one if empty.
 MINUTES ?= 60
@@ -119,9 +122,11 @@ chaos-kills: chaos-build ## Kill KILLS=200 leaders in a row under load; writes t
 	@$(STAGE) "kills of leaders" env $(CHAOS) kills --kills $(KILLS) $(CHAOS_OPTIONS) \
 		--results "bench/results/$$(date +%Y-%m)-failover.md"
 
-chaos-build: build
+chaos-setup:
 	@$(STAGE) "setup for chaos" scripts/setup chaos
-	@$(STAGE) "build the chaos tests (release)" $(CARGO) build --release --locked -p meson-chaos-tests --bins
+
+chaos-build: chaos-setup build
+	@$(STAGE) "build the chaos tests (release)" $(CARGO) build --release --locked --bin chaos --bin chaos-step
 
 ##@ Change it
 .PHONY: fix contracts bench bench-mesos clean help
@@ -132,15 +137,15 @@ fix: ## Format and apply the lints' own remedies
 	@git ls-files -z '*.md' '*.toml' '*.proto' '*.py' '*.yaml' Makefile scripts | xargs -0 sed -i 's/[ \t]*$$//'
 
 contracts: ## Take additions to the gRPC contracts into tests/contracts.lock
-	@UPDATE_CONTRACTS=1 $(STAGE) "contracts" $(CARGO) test -p meson-tests --locked --test contracts
+	@UPDATE_CONTRACTS=1 $(STAGE) "contracts" $(CARGO) test --workspace --exclude meson-sim --locked --test contracts
 
 bench: build ## Measure; prints numbers against the budgets
-	@MESON_BIN_DIR="$(TARGET)/release" $(STAGE) "bench" $(CARGO) run --release --locked -p meson-bench
+	@MESON_BIN_DIR="$(TARGET)/release" $(STAGE) "bench" $(CARGO) run --release --locked --bin meson-bench
 
 bench-mesos: build ## Measure 10,000 attempts over 200 agents of the stand-in of Mesos
-	@MESON_BIN_DIR="$(TARGET)/release" $(STAGE) "bench on Mesos" $(CARGO) run --release --locked -p meson-bench -- mesos
+	@MESON_BIN_DIR="$(TARGET)/release" $(STAGE) "bench on Mesos" $(CARGO) run --release --locked --bin meson-bench -- mesos
 
-clean: ## Remove everything built, downloaded or run
+clean: ## Remove everything built, downloaded or run here; caches of Cargo, pip and Maven stay
 	@$(CARGO) clean
 	@rm -rf "$(DEMO)" "$(DATA)"
 

@@ -1,15 +1,16 @@
 //! A real HDFS for tests: a NameNode and a DataNode of Hadoop, as processes of this machine on free ports of loopback.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use meson_chaos_tests::until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use crate::ports::free_ports;
+use crate::process::until_up;
 
 /// Small heaps, and what makes Java start soon.
 const JAVA: [&str; 4] = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
@@ -46,7 +47,7 @@ impl Hdfs {
         let jars = PathBuf::from(engines).join("hadoop/jars");
         ensure!(jars.is_dir(), "{} is missing: `make engines` makes it", jars.display());
         let dir = tempfile::Builder::new().prefix("meson-hdfs-").tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let [port] = free_ports()?;
         let mut hdfs = Hdfs { dir, jars, port, name_node: None, data_node: None };
         std::fs::write(hdfs.path("log4j.properties"), LOGGING)?;
         std::fs::write(hdfs.path("core-site.xml"), settings(&[("fs.defaultFS", &hdfs.address())]))?;
@@ -70,9 +71,10 @@ impl Hdfs {
     /// When it does not come up.
     pub async fn start_name_node(&mut self) -> anyhow::Result<()> {
         let before = self.log("name-node.log").matches(READY).count();
-        self.name_node = Some(self.java(NAME_NODE, "name-node.log")?.spawn()?);
-        let ready = || async { (self.log("name-node.log").matches(READY).count() > before).then_some(()) };
-        let up = until("the NameNode leaves safe mode", ready).await;
+        let started = self.java(NAME_NODE, "name-node.log")?.spawn()?;
+        let log = self.path("name-node.log");
+        let is_up = || std::fs::read_to_string(&log).is_ok_and(|log| log.matches(READY).count() > before);
+        let up = until_up("the NameNode leaves safe mode", self.name_node.insert(started), is_up).await;
         up.with_context(|| self.log("name-node.log").lines().rev().take(20).collect::<Vec<_>>().join("\n"))
     }
 
@@ -114,6 +116,8 @@ impl Hdfs {
         let mut command = Command::new("java");
         command
             .args(JAVA)
+            // Where its web server unpacks itself.
+            .arg(format!("-Djava.io.tmpdir={}", self.dir.path().display()))
             .arg("-cp")
             .arg(format!("{}:{}/*", self.dir.path().display(), self.jars.display()))
             .arg(class)

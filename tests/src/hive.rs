@@ -3,17 +3,19 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use meson_chaos_tests::until;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
+
+use crate::ports::free_ports;
+use crate::process::until_up;
+use crate::spark;
 
 /// The server of this file, for as long as any of its tests holds it.
 static SHARED: Mutex<Weak<ThriftServer>> = Mutex::const_new(Weak::new());
@@ -60,13 +62,15 @@ impl ThriftServer {
     /// # Errors
     /// When the engines are missing, or it does not come up.
     pub async fn start(more: &[&str]) -> anyhow::Result<ThriftServer> {
-        let home = spark_home()?;
+        let home = spark::home()?;
         let dir = tempfile::Builder::new().prefix("meson-thrift-").tempdir()?;
         let [port, ui_port] = free_ports()?;
         let log = File::create(dir.path().join("log"))?;
         let path = |name: &str| dir.path().join(name).display().to_string();
         let options = [
             format!("spark.ui.port={ui_port}"),
+            // Else a port that is taken makes it listen at another, silently.
+            "spark.port.maxRetries=0".to_owned(),
             format!("spark.sql.warehouse.dir={}", path("warehouse")),
             format!("spark.local.dir={}", path("local")),
             format!(
@@ -94,15 +98,20 @@ impl ThriftServer {
             ])
             .env("SPARK_HOME", &home)
             .env("SPARK_LOCAL_IP", "127.0.0.1")
+            // A Hadoop or Spark that somebody uses here is another, and Java is that of the PATH, as for HDFS.
+            .env_remove("HADOOP_CONF_DIR")
+            .env_remove("SPARK_CONF_DIR")
+            .env_remove("JAVA_HOME")
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("spark-submit cannot be started")?;
-        let server = ThriftServer { process, port, ui_port, dir };
-        let started =
-            until("Spark's Thrift server answers", || async { TcpStream::connect(server.host()).ok() }).await;
+        let mut server = ThriftServer { process, port, ui_port, dir };
+        let host = server.host();
+        let answers = || TcpStream::connect(&host).is_ok();
+        let started = until_up("Spark's Thrift server answers", &mut server.process, answers).await;
         started.with_context(|| server.log())?;
         Ok(server)
     }
@@ -164,17 +173,4 @@ impl Drop for ThriftServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Where the engines' Spark is.
-fn spark_home() -> anyhow::Result<PathBuf> {
-    let engines = PathBuf::from(std::env::var("MESON_ENGINES").context("MESON_ENGINES: see `make test`")?);
-    let mut pythons = engines.join("spark/lib").read_dir().context("`make engines` makes it")?;
-    Ok(pythons.next().context("`make engines` makes it")??.path().join("site-packages/pyspark"))
-}
-
-fn free_ports() -> anyhow::Result<[u16; 2]> {
-    // Both are held until both are known.
-    let [first, second] = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    Ok([first.local_addr()?.port(), second.local_addr()?.port()])
 }

@@ -1,13 +1,15 @@
 //! What the whole-repository tests share: where the repository is, which files belong to it, and how findings are told.
 //!
 //! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts),
-//! `docs` (the documents), `deploy` (what operators run), and `system`, `errors`, `scale`, `grpcurl`, `recommendations`
-//! (the running system, by [`system`]), `plugins` (kinds from outside), `mesos` (the same on a Mesos cluster), and `docker`,
-//! `hdfs`, `hive`, `languages` and `spark` (real engines).
+//! `docs` (the documents), `deploy` (what operators run), and `system`, `errors`, `scale`, `grpcurl`, `recommendations`,
+//! `memory`, `secrets` (the running system, by [`system`]), `plugins` (kinds from outside), `mesos` (the same on a Mesos
+//! cluster), and `docker`, `hdfs`, `hive`, `languages` and `spark` (real engines).
 
 pub mod hdfs;
 pub mod hive;
 pub mod podman;
+pub mod ports;
+mod process;
 pub mod spark;
 pub mod system;
 

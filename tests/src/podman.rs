@@ -1,12 +1,14 @@
 //! A real container engine for tests: Podman's service on a socket of its own, with storage of its own, and an image made
 //! of nothing but Debian's static busybox.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use meson_chaos_tests::until;
 use tempfile::TempDir;
+
+use crate::process::until_up;
 
 /// The image.
 pub const IMAGE: &str = "localhost/meson-test:1";
@@ -33,9 +35,9 @@ impl Podman {
         let mut podman = Podman { dir, service: None };
         std::fs::write(podman.settings(), SETTINGS)?;
         podman.make_image()?;
-        podman.start_service()?;
-        let socket = podman.socket();
-        until("the container engine answers", || async { socket.exists().then_some(()) }).await?;
+        let (started, socket) = (podman.start_service()?, podman.socket());
+        let answers = || UnixStream::connect(&socket).is_ok();
+        until_up("the container engine answers", podman.service.insert(started), answers).await?;
         Ok(podman)
     }
 
@@ -52,17 +54,12 @@ impl Podman {
         self.dir.path().join("containers.conf")
     }
 
-    fn start_service(&mut self) -> anyhow::Result<()> {
+    fn start_service(&self) -> anyhow::Result<Child> {
         let log = std::fs::File::create(self.dir.path().join("podman.log"))?;
         // What it starts leaves notes where it stands.
-        let service = self
-            .podman()
-            .current_dir(self.dir.path())
-            .args(["system", "service", "--time", "0", &self.host()])
-            .stderr(log)
-            .spawn()?;
-        self.service = Some(service);
-        Ok(())
+        let mut service = self.podman();
+        service.current_dir(self.dir.path()).args(["system", "service", "--time", "0", &self.host()]);
+        service.stderr(log).spawn().context("podman cannot be started")
     }
 
     fn podman(&self) -> Command {

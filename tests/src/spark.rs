@@ -1,6 +1,5 @@
 //! A real Spark for tests: a standalone master and a worker as processes of this machine, from PyPI's pyspark.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -8,6 +7,8 @@ use anyhow::{Context as _, ensure};
 use meson_chaos_tests::until;
 use meson_spark::{Master, State};
 use tempfile::TempDir;
+
+use crate::ports::free_ports;
 
 /// The folder that `make engines` makes.
 ///
@@ -22,8 +23,10 @@ pub fn engines() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When `make engines` did not make it.
 pub fn home() -> anyhow::Result<PathBuf> {
-    let mut pythons = engines()?.join("spark/lib").read_dir()?;
-    Ok(pythons.next().context("`make engines` makes it")??.path().join("site-packages/pyspark"))
+    // One folder for each version of Python; a pyspark is in one of them.
+    let pythons = engines()?.join("spark/lib").read_dir().context("`make engines` makes it")?;
+    let places = pythons.filter_map(|python| Some(python.ok()?.path().join("site-packages/pyspark")));
+    places.into_iter().find(|place| place.is_dir()).context("`make engines` makes it")
 }
 
 /// The interpreter that came with it.
@@ -117,6 +120,7 @@ impl Standalone {
             .current_dir(self.dir.path())
             .env("SPARK_HOME", home()?)
             .env("SPARK_LOCAL_IP", "127.0.0.1")
+            .env("SPARK_LOCAL_DIRS", self.dir.path())
             .env("SPARK_DAEMON_MEMORY", "256m")
             .env(JVM.0, JVM.1)
             .stdin(Stdio::null())
@@ -212,17 +216,4 @@ impl Drop for Standalone {
             let _ = process.wait();
         }
     }
-}
-
-fn free_ports() -> anyhow::Result<[u16; 3]> {
-    let held = [
-        TcpListener::bind("127.0.0.1:0")?,
-        TcpListener::bind("127.0.0.1:0")?,
-        TcpListener::bind("127.0.0.1:0")?,
-    ];
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
 }

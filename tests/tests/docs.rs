@@ -24,7 +24,7 @@ fn links_lead_somewhere() -> anyhow::Result<()> {
 
 #[test]
 fn workflows_in_the_documents_are_valid() -> anyhow::Result<()> {
-    for name in ["README.md", "docs/kinds.md", "docs/storage.md"] {
+    for name in ["README.md", "docs/kinds.md", "docs/secrets.md", "docs/storage.md"] {
         let document = std::fs::read_to_string(root().join(name))?;
         let workflows = blocks(&document, "yaml");
         anyhow::ensure!(!workflows.is_empty(), "{name} shows no workflow");

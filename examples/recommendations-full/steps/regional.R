@@ -70,7 +70,7 @@ fit_model <- function(ratings, factors, iterations, regularisation, seed, on_ite
 predict_stars <- function(model, ratings, factors = TRUE) {
   user <- match(ratings$user, model$users)
   movie <- match(ratings$movie, model$movies)
-  known <- function(values) ifelse(is.na(values), 0, values)
+  known <- function(values) replace(values, is.na(values), 0)
   stars <- model$biases$mean + known(model$biases$user[user]) + known(model$biases$movie[movie])
   if (factors) {
     product <- model$user_factors[user, , drop = FALSE] * model$movie_factors[movie, , drop = FALSE]
@@ -98,7 +98,7 @@ arguments <- function(wanted, given = commandArgs(trailingOnly = TRUE)) {
   matched <- regmatches(given, regexec("^--([a-z-]+)=(.*)$", given))
   found <- lapply(Filter(length, matched), `[`, 3)
   names(found) <- vapply(Filter(length, matched), `[`, "", 2)
-  missing <- setdiff(wanted, names(found))
-  if (length(missing)) stop("missing argument: ", paste0("--", missing, "=", collapse = " "), call. = FALSE)
+  absent <- setdiff(wanted, names(found))
+  if (length(absent)) stop("missing argument: ", paste0("--", absent, "=", collapse = " "), call. = FALSE)
   found[wanted]
 }

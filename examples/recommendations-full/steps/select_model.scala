@@ -17,6 +17,7 @@ object SelectModel {
   def choose(global: Map[String, Figures], regional: Map[String, Figures]): Map[String, Choice] =
     global.map { case (region, everywhere) =>
       val own = regional.get(region)
+      require(own.forall(_.ratings == everywhere.ratings), s"the models of $region were measured on different ratings")
       val winner = own.filter(_.rmse < everywhere.rmse)
       region -> Choice(winner.fold("global")(_ => region), winner.getOrElse(everywhere), everywhere, own)
     }
@@ -36,13 +37,14 @@ object SelectModel {
     "rmse_regional" -> choice.regional.map(_.rmse)
   )
 
-  def figures(name: String, args: Array[String]): Map[String, Figures] = {
-    val text = args.collectFirst { case arg if arg.startsWith(s"--$name=") => arg.drop(name.length + 3) }
-    JsonMethods.parse(text.getOrElse(sys.error(s"missing argument: --$name="))).extract[Map[String, Figures]]
-  }
-
   def main(args: Array[String]): Unit = {
-    val chosen = choose(figures("global", args), figures("regional", args))
+    val given = args.map(_.stripPrefix("--").split("=", 2)).collect { case Array(name, value) => name -> value }.toMap
+    def figures(name: String): Map[String, Figures] = {
+      val text = given.getOrElse(name, sys.error(s"missing argument: --$name="))
+      JsonMethods.parse(text).extract[Map[String, Figures]]
+    }
+
+    val chosen = choose(figures("global"), figures("regional"))
     val regional = chosen.collect { case (region, choice) if choice.model == region => region }.toSeq.sorted
     val winners = if (regional.isEmpty) "no region" else regional.mkString(", ")
     Meson.progress(100, s"regional models win in $winners")

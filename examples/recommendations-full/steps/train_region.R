@@ -1,7 +1,8 @@
 # trainReg: the models of one region, of all its training data and of two random halves of it.
 
 source(Sys.getenv("MESON_R"))
-here <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)))
+# Rscript writes a space in its own argument as ~+~.
+here <- dirname(gsub("~+~", " ", sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)), fixed = TRUE))
 source(file.path(here, "regional.R"))
 
 ROWS_MIN <- 20

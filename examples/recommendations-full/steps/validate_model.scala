@@ -1,5 +1,6 @@
 // validateModel: is what was selected fit to be published? It has to err less than biases alone, and models of two random
-// halves of the data have to agree within a bound. Fails when the last pass allowed is not stable either.
+// halves of the data have to agree within a bound. Fails when the last pass allowed is not stable either. The biases are those
+// of all the cohort, also where a region's own model was selected.
 
 import java.util.Locale
 

@@ -2,7 +2,8 @@
 # far the models of the two halves are apart.
 
 source(Sys.getenv("MESON_R"))
-here <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)))
+# Rscript writes a space in its own argument as ~+~.
+here <- dirname(gsub("~+~", " ", sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)), fixed = TRUE))
 source(file.path(here, "regional.R"))
 
 given <- arguments(c("region", "pass"))

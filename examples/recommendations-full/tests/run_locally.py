@@ -6,6 +6,7 @@ It stands in for the workflow and for two servers: Hive's SQL runs in Spark, and
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,7 +92,9 @@ class Step:
             "PYSPARK_PYTHON": str(self.engines.python),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        options = [f"--{name.replace('_', '-')}={_text(value)}" for name, value in arguments.items()]
+        arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
+        _check_names(script, set(arguments))
+        options = [f"--{name}={_text(value)}" for name, value in arguments.items()]
         started = time.monotonic()
         done = subprocess.run(
             [*self.engines.command(EXAMPLE / script), *plain, *options],
@@ -103,6 +106,15 @@ class Step:
         if done.returncode != 0:
             raise SystemExit(f"{script} failed with status {done.returncode}:\n{done.stderr[-5_000:]}")
         return _outputs(events, script, time.monotonic() - started) | {"said": done.stdout}
+
+
+def _check_names(script, given):
+    """That a step is given here what the workflows give it."""
+    for name in ("workflow", "load"):
+        text = (EXAMPLE / f"{name}.yaml").read_text(encoding="utf-8")
+        _, found, rest = text.partition(f"{{{{ params.home }}}}/{script}\"")
+        if found and given != set(re.findall(r'"--([\w-]+)=', rest.partition("- id:")[0])):
+            raise SystemExit(f"{script} is given {', '.join(sorted(given))}, which is not what {name}.yaml gives it")
 
 
 def _text(value):
@@ -139,7 +151,8 @@ def one_pass(step, pool, given, number, regularisation, regions):
     figures = {name: selected[name] for name in ("rmse", "disagreement")} | {"baseline": whole["figures"]["baseline"]}
     settings = {"pass": number, "max_passes": given.max_passes, "bound": given.stability_bound}
     verdict = step("steps/validate_model.scala", **settings, **figures)
-    outputs = figures | {"passes": number, "regularisation": regularisation, "chosen": selected["chosen"]}
+    outputs = figures | {"passes": number, "regularisation": regularisation}
+    outputs |= {"chosen": selected["chosen"], "missing": joined["missing"]}
     line = {"number": number, "regularisation": regularisation, "objections": verdict["objections"]} | figures
     return verdict["stable"], outputs | {"rmse_global": whole["figures"]["rmse"]}, line
 
@@ -187,11 +200,11 @@ def main():
         work.mkdir(parents=True)
         archive = run(given, work)
         print(f"{time.monotonic() - started:.1f} s in all\n")
+        package = work / "package"
         with tarfile.open(archive) as tar:
-            print(tar.extractfile("report.md").read().decode("utf-8"))
-            report = tar.extractfile("report.json").read()
-        check = [sys.executable, EXAMPLE / "check_figures.py", "-"]
-        sys.exit(subprocess.run(check, input=report).returncode)
+            tar.extractall(package)
+        print((package / "report.md").read_text(encoding="utf-8"))
+        sys.exit(subprocess.run([sys.executable, EXAMPLE / "check_figures.py", package / "report.json"]).returncode)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 # The regional model learns what is there to learn, and nothing else. Run by test_technologies.py.
 
-here <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)))
+# Rscript writes a space in its own argument as ~+~.
+here <- dirname(gsub("~+~", " ", sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE)), fixed = TRUE))
 source(file.path(here, "..", "steps", "regional.R"))
 
 # Ratings of a made-up world: biases, one hidden factor and a little noise; most of them are there.
@@ -59,5 +60,5 @@ stopifnot(
 )
 
 stopifnot("arguments" = identical(arguments(c("b", "a-c"), c("--a-c=1", "--b=x=y", "z")), list(b = "x=y", `a-c` = "1")))
-missing <- tryCatch(arguments("pass", character()), error = conditionMessage)
-stopifnot("a missing argument is named" = missing == "missing argument: --pass=")
+refusal <- tryCatch(arguments("pass", character()), error = conditionMessage)
+stopifnot("a missing argument is named" = refusal == "missing argument: --pass=")

@@ -3,7 +3,6 @@ makes their figures comparable."""
 
 import csv
 import importlib.util
-import json
 import re
 import sqlite3
 import sys
@@ -213,43 +212,6 @@ class Packing(unittest.TestCase):
         )
         self.assertIn("| 1 | 0.06 | 0.9000 | 1.0000 | 0.2000 | too far |", text)
         self.assertIn("| BR | BR | 0.9000 | 0.8000 | 10 |", text)
-
-
-class CheckFigures(unittest.TestCase):
-    GOOD = {"rmse_global": 0.879, "rmse": 0.878, "baseline": 0.8853, "disagreement": 0.29, "passes": 3}
-
-    def setUp(self):
-        sys.path.insert(0, str(steps.EXAMPLE))
-        import check_figures
-
-        self.check = check_figures
-        self.good = self.GOOD | {"chosen": dict.fromkeys(check_figures.REGIONS)}
-
-    def test_plausible_figures_pass(self):
-        self.assertEqual(self.check.objections(self.good), [])
-
-    def test_each_implausible_figure_is_named(self):
-        for wrong, names in [
-            ({"rmse_global": 0.86, "rmse": 0.86}, ["rmse_global"]),
-            ({"baseline": 0.9}, ["baseline"]),
-            ({"rmse": 0.8795}, ["rmse"]),
-            ({"disagreement": 0.31}, ["halves"]),
-            ({"passes": 1}, ["passes"]),
-            ({"chosen": {"US": None}}, ["regions"]),
-            ({"rmse_global": "0.879"}, ["rmse_global"] * 2 + ["rmse"]),
-        ]:
-            found = self.check.objections(self.good | wrong)
-            self.assertEqual(len(found), len(names), found)
-            for name, objection in zip(names, found):
-                self.assertIn(name, objection)
-
-    def test_nothing_is_not_plausible(self):
-        self.assertEqual(len(self.check.objections({})), 7)
-
-    def test_the_bound_is_the_workflows(self):
-        text = (steps.EXAMPLE / "workflow.yaml").read_text(encoding="utf-8")
-        (bound,) = re.findall(r"stability_bound: \{ type: number, default: ([\d.]+)", text)
-        self.assertEqual(float(bound), self.check.STABILITY_BOUND)
 
 
 class Workflow(unittest.TestCase):

@@ -24,6 +24,13 @@ class R(unittest.TestCase):
         done = run(["Rscript", "--vanilla", Path(__file__).with_name("test_regional.R")])
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_a_step_finds_its_parts_in_a_folder_with_a_space(self):
+        with tempfile.TemporaryDirectory(prefix="my steps ") as folder:
+            for path in steps.FOLDER.glob("*.R"):
+                shutil.copy(path, folder)
+            done = run(["Rscript", "--vanilla", f"{folder}/train_region.R"], MESON_R=str(steps.ROOT / "r/meson.R"))
+        self.assertIn("missing argument: --region=", done.stderr)
+
 
 class Scala(unittest.TestCase):
     @classmethod
@@ -66,6 +73,12 @@ class Scala(unittest.TestCase):
         self.assertEqual(outputs["chosen"]["BR"]["rmse_global"], 1.5)
         self.assertAlmostEqual(outputs["rmse"] ** 2, (30 * 1.0 + 10 * 0.81 + 10 * 0.81 + 10 * 4.0) / 60)
         self.assertAlmostEqual(outputs["disagreement"] ** 2, (30 * 0.01 + 30 * 0.04) / 60)
+
+    def test_models_that_were_measured_on_different_ratings_are_not_compared(self):
+        one, other = ({"US": {"rmse": 1.0, "disagreement": 0.2, "ratings": count}} for count in (10, 11))
+        outputs, done = self.outputs("SelectModel", **{"global": json.dumps(one)}, regional=json.dumps(other))
+        self.assertEqual((outputs, done.returncode), ({}, 1))
+        self.assertIn("US were measured on different ratings", done.stderr)
 
     def verdict(self, number=1, rmse=0.8, disagreement=0.3):
         return self.outputs(
@@ -121,6 +134,23 @@ class Publish(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("is not what was packed", done.stderr)
         self.assertEqual(list(self.published.iterdir()), [])
+
+    def test_a_file_without_a_checksum_or_a_plain_name_is_refused(self):
+        for name, why in [("b.txt", "`b.txt` has no checksum"), ('b".txt', "is no name of a file"), ("axtxt", "no checksum")]:
+            (self.package / name).touch()
+            done, _ = self.publish("r-1")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(why, done.stderr)
+            (self.package / name).unlink()
+        self.assertEqual(list(self.published.iterdir()), [])
+
+    def test_a_publication_that_was_set_aside_is_not_lost(self):
+        (self.published / ".r-1.before").mkdir()
+        (self.published / ".r-1.before/a.txt").write_text("before")
+        done, _ = self.publish("r-1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([path.name for path in self.published.iterdir()], ["r-1"])
+        self.assertEqual((self.published / "r-1/a.txt").read_text(), "a")
 
     def test_a_name_stays_in_its_place(self):
         for name in ("../up", ".", "..", "a/b", ""):
