@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn drivers_on_the_cluster_are_known_by_their_directory() {
         let of = |dir: &str| driver_id(&[("user.dir".to_owned(), dir.to_owned())]);
-        assert_eq!(of("/work/driver-20260101120000-0003").as_deref(), Some("driver-20260101120000-0003"));
+        assert_eq!(of("/spark/driver-20260101120000-0003").as_deref(), Some("driver-20260101120000-0003"));
         assert_eq!(of("/attempts/x/work"), None);
     }
 }
