@@ -10,6 +10,7 @@ pub mod hive;
 pub mod podman;
 pub mod spark;
 pub mod system;
+pub mod waiting;
 
 use std::path::PathBuf;
 use std::process::Command;
