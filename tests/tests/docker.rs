@@ -76,12 +76,13 @@ async fn what_comes_out_of_containers() -> anyhow::Result<()> {
         )
         .await?,
     ];
-    until("what it says is seen while it runs", || async {
+    let seen = until("what it says is seen", || async {
         let node = client.node(&runs[0], "a").await.ok()?;
         let is_said = node.percent == Some(50.0) && node.message == "half";
-        (is_said && node.data_json == r#"{"folds":2}"# && node.ended_at.is_none()).then_some(())
+        (is_said && node.data_json == r#"{"folds":2}"# || node.ended_at.is_some()).then_some(node)
     })
     .await?;
+    ensure!(seen.ended_at.is_none(), "while it runs: {seen:?}");
     std::fs::write(cluster.dir().join("executor-1/workspaces").join(&runs[0]).join("go"), "")?;
     client.succeed(&runs[0]).await?;
     let node = client.nodes(&runs[0]).await?.into_iter().find(|node| node.path == "a").unwrap_or_default();
