@@ -10,7 +10,6 @@ use meson_proto::v1::*;
 use meson_tests::system::{in_attempts_of, start, with};
 use meson_tests::waiting::Waiting;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 /// A text that breaks out of its place wherever it can.
 const HOSTILE: &str = "'\"; touch pwned; $(touch pwned) `touch pwned` \\ é";
@@ -20,7 +19,9 @@ async fn cluster() -> anyhow::Result<(Cluster, Client)> {
     let mut pythons = engines.join("spark/lib").read_dir()?;
     let python = pythons.next().context("`make engines` makes it")??.path();
     let jars = python.join("site-packages/pyspark/jars/*").to_string_lossy().into_owned();
-    let env = vec![("MESON_SCALA_CLASSPATH".to_owned(), jars)];
+    // Virtual machines of Java that start with half the work.
+    let light = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC".to_owned();
+    let env = vec![("MESON_SCALA_CLASSPATH".to_owned(), jars), ("JAVA_TOOL_OPTIONS".to_owned(), light)];
     // More steps at once would be more virtual machines of Java than two cores are good for.
     let cluster = Cluster::start(Options { env, cpus: 4, ..Options::default() }).await?;
     let client = Client::new(cluster.endpoints());
@@ -106,12 +107,8 @@ echo '{"percent": 75}' >> "$MESON_EVENTS"
 until test -e go; do sleep 0.1; done
 echo '{"output": {"begun": '$begun'}}' >> "$MESON_EVENTS""#;
 
-/// A virtual machine that starts with half the work.
-const LIGHT: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
-
 fn waits() -> Vec<Value> {
-    let options = |kind| if kind == "scala" { json!({ "java_options": LIGHT }) } else { json!({}) };
-    WAITS.iter().map(|(kind, code)| step(kind, kind, code, options(*kind))).collect()
+    WAITS.iter().map(|(kind, code)| step(kind, kind, code, json!({}))).collect()
 }
 
 fn fails(kind: &str, code: &str, more: Value) -> Value {
@@ -120,7 +117,6 @@ fn fails(kind: &str, code: &str, more: Value) -> Value {
 
 /// Steps that fail by themselves: with the reason and a part of the message.
 fn failing() -> Vec<(Value, &'static str, &'static str)> {
-    let light = json!({ "java_options": LIGHT });
     let bad_pip = json!({ "requirements": ["no-such-package-of-meson"] });
     vec![
         (
@@ -130,8 +126,8 @@ fn failing() -> Vec<(Value, &'static str, &'static str)> {
         ),
         (fails("python", "1", bad_pip), "exit_status", "no-such-package-of-meson"),
         (fails("r", "stop('the reason')", json!({})), "exit_status", "the reason"),
-        (fails("scala", "sys.error(\"the reason\")", light.clone()), "exit_status", "the reason"),
-        (fails("scala", "val x: Int = \"\"", light), "exit_status", "type mismatch"),
+        (fails("scala", "sys.error(\"the reason\")", json!({})), "exit_status", "the reason"),
+        (fails("scala", "val x: Int = \"\"", json!({})), "exit_status", "type mismatch"),
         (
             fails("shell", "echo the reason >&2; exit 3", json!({})),
             "exit_status",
@@ -144,7 +140,7 @@ fn failing() -> Vec<(Value, &'static str, &'static str)> {
 fn eating() -> Vec<(Value, &'static str, &'static str)> {
     let mem = |mem: &str| json!({ "resources": { "cpus": 0.5, "mem": mem } });
     // Within its usual heap a virtual machine cannot use more than the step has.
-    let heap = json!({ "java_options": [LIGHT[0], LIGHT[1], "-Xmx3g"] });
+    let heap = json!({ "java_options": ["-Xmx3g"] });
     let jvm = "val held = Array.fill(24)(new Array[Byte](64 << 20))\nwhile (true) held.foreach(_(0) = 1)";
     vec![
         (
@@ -169,12 +165,8 @@ fn eating() -> Vec<(Value, &'static str, &'static str)> {
     ]
 }
 
-/// One test at a time, for the same reason.
-static TURN: Mutex<()> = Mutex::const_new(());
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_language_speaks_and_fails_as_itself() -> anyhow::Result<()> {
-    let _turn = TURN.lock().await;
     let (_cluster, client) = cluster().await?;
     let args = json!({ "args": ["{{ params.text }}"] });
     let needs = json!({ "args": ["{{ params.text }}"], "requirements": ["six==1.17.0"] });
@@ -209,7 +201,6 @@ async fn each_language_speaks_and_fails_as_itself() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_language_outlives_crashes_and_ends_with_its_run() -> anyhow::Result<()> {
-    let _turn = TURN.lock().await;
     let (mut cluster, client) = cluster().await?;
     let waiting = Waiting::start(&cluster, &client, "waits", &waits()).await?;
     waiting.outlives_crashes(&mut cluster).await?;
