@@ -151,9 +151,25 @@ impl Cluster {
     /// # Errors
     /// When it was not running.
     pub fn kill_executor_and_attempts(&mut self, executor: usize) -> anyhow::Result<()> {
+        self.kill_executor_and(executor, |_| true)
+    }
+
+    /// Ends an executor and those processes that look after its attempts at once; the steps' own live on.
+    ///
+    /// # Errors
+    /// When it was not running.
+    pub fn kill_executor_and_supervisors(&mut self, executor: usize) -> anyhow::Result<()> {
+        let supervises = |pid: i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.split(|byte| *byte == 0).nth(1) == Some(b"supervise"))
+        };
+        self.kill_executor_and(executor, supervises)
+    }
+
+    fn kill_executor_and(&mut self, executor: usize, which: impl Fn(i32) -> bool) -> anyhow::Result<()> {
         end(&mut self.executors[executor])?;
         let directory = self.dir.path().join(format!("executor-{}", executor + 1));
-        for pid in processes_in(&directory) {
+        for pid in processes_in(&directory).into_iter().filter(|pid| which(*pid)) {
             // One that has just ended is fine too.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }

@@ -12,6 +12,7 @@ pub mod ports;
 mod process;
 pub mod spark;
 pub mod system;
+pub mod waiting;
 
 use std::path::PathBuf;
 use std::process::Command;

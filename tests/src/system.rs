@@ -1,7 +1,7 @@
 //! A running system for the tests of one file: real processes that tests of the same moment share, and definitions in
 //! short. Names of workflows tell the tests apart.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use meson_chaos_tests::{Client, Cluster, Options};
@@ -66,4 +66,16 @@ pub fn mark(file: &Path, word: &str) -> String {
 /// Lines of a file, none when it is not there.
 pub fn marks(file: &Path) -> Vec<String> {
     std::fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Processes that carry the run's id in their environment.
+///
+/// # Errors
+/// When the machine's processes cannot be listed.
+pub fn in_attempts_of(run_id: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let marker = format!("MESON_RUN_ID={run_id}");
+    let carries = |dir: &PathBuf| {
+        std::fs::read(dir.join("environ")).is_ok_and(|text| String::from_utf8_lossy(&text).contains(&marker))
+    };
+    Ok(std::fs::read_dir("/proc")?.flatten().map(|entry| entry.path()).filter(carries).collect())
 }

@@ -35,9 +35,10 @@ async fn until_gone(podman: &Podman) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_out_of_containers() -> anyhow::Result<()> {
-    let (podman, _cluster, client) = cluster().await?;
+    let (podman, cluster, client) = cluster().await?;
     let speaks = "cat \"$MESON_PARAMS\" > \"$MESON_WORKSPACE/params\"; echo out; echo err >&2
-        echo '{\"percent\": 50, \"message\": \"half\"}' >> \"$MESON_EVENTS\"
+        echo '{\"percent\": 50, \"message\": \"half\", \"data\": {\"folds\": 2}}' >> \"$MESON_EVENTS\"
+        while ! test -e \"$MESON_WORKSPACE/go\"; do sleep 1; done
         echo '{\"output\": {\"step\": \"'$MESON_STEP'\", \"user\": '$(id -u)'}}' >> \"$MESON_EVENTS\"; touch made-here";
     // What comes by a parameter is one argument, whatever it looks like.
     let hostile = "; touch /tmp/pwned $(touch /tmp/pwned) \" '";
@@ -75,21 +76,27 @@ async fn what_comes_out_of_containers() -> anyhow::Result<()> {
         )
         .await?,
     ];
+    let seen = until("what it says is seen", || async {
+        let node = client.node(&runs[0], "a").await.ok()?;
+        let is_said = node.percent == Some(50.0) && node.message == "half";
+        (is_said && node.data_json == r#"{"folds":2}"# || node.ended_at.is_some()).then_some(node)
+    })
+    .await?;
+    ensure!(seen.ended_at.is_none(), "while it runs: {seen:?}");
+    std::fs::write(cluster.dir().join("executor-1/workspaces").join(&runs[0]).join("go"), "")?;
     client.succeed(&runs[0]).await?;
     let node = client.nodes(&runs[0]).await?.into_iter().find(|node| node.path == "a").unwrap_or_default();
     assert_eq!(node.outputs_json, r#"{"step":"a","user":0}"#);
     let failures = [
         ("exit_status", FailureClass::User, "the reason"),
-        // Executor and scheduler both keep the time, and either may be first.
-        ("", FailureClass::Timeout, ""),
+        ("timeout", FailureClass::Timeout, ""),
         ("out_of_memory", FailureClass::User, "67108864 bytes"),
         ("exit_status", FailureClass::User, "No such file"),
         ("no_image", FailureClass::User, "localhost/none:1"),
     ];
     for (run_id, (reason, class, text)) in runs[1..].iter().zip(failures) {
         let failure = client.wait(run_id).await?.failure.unwrap_or_default();
-        let is_expected = failure.class() == class && [failure.reason.as_str(), ""].contains(&reason);
-        ensure!(is_expected, "{reason}: {failure:?}");
+        ensure!(failure.reason == reason && failure.class() == class, "{reason}: {failure:?}");
         ensure!(failure.message.contains(text), "{text}: {failure:?}");
     }
     until_gone(&podman).await

@@ -1,5 +1,5 @@
 //! Kinds that plugins bring, through a real trio: the example plugin of this repository does its work, bad configs are
-//! refused before and at run time with their places, and a step that is cancelled in the middle leaves nothing.
+//! refused before and at run time with their places, and a step that is ended in the middle leaves nothing, whatever ends it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,15 +8,17 @@ use anyhow::ensure;
 use meson_chaos_tests::{Client, Cluster, Options, until};
 use meson_proto::v1::*;
 use meson_tests::root;
-use meson_tests::system::start;
+use meson_tests::system::{in_attempts_of, start, with};
+use meson_tests::waiting::Waiting;
 use serde_json::{Value, json};
 
 /// A text that breaks out of its place wherever it can.
 const HOSTILE: &str = "'; drop table plays; -- \" $(touch pwned)";
 
 async fn cluster() -> anyhow::Result<(Cluster, Client)> {
-    let folder = root().join("examples/plugins").to_string_lossy().into_owned();
-    let env = vec![("MESON_PLUGINS".to_owned(), folder)];
+    let folders = ["examples/plugins", "tests/plugins"].map(|folder| root().join(folder));
+    let folders = folders.map(|folder| folder.to_string_lossy().into_owned()).join(",");
+    let env = vec![("MESON_PLUGINS".to_owned(), folders)];
     let cluster = Cluster::start(Options { env, ..Options::default() }).await?;
     let client = Client::new(cluster.endpoints());
     Ok((cluster, client))
@@ -133,17 +135,36 @@ async fn what_is_cancelled_leaves_neither_process_nor_row_nor_file() -> anyhow::
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_a_step_it_runs_once_and_its_plugin_cleans_up() -> anyhow::Result<()> {
+    let (mut cluster, client) = cluster().await?;
+    let waits = |config: Value| json!({ "id": "a", "kind": "test/waits", "config": config, "resources": { "cpus": 0.5, "mem": "64MiB" } });
+    let waiting = Waiting::start(&cluster, &client, "waits", &[waits(json!({}))]).await?;
+    waiting.outlives_crashes(&mut cluster).await?;
+    let late = with(waits(json!({})), json!({ "timeout": "2s" }));
+    let late = Waiting::start(&cluster, &client, "is-late", &[late]).await?;
+    let eats = Waiting::start(&cluster, &client, "eats", &[waits(json!({ "eats": 300 << 20 }))]).await?;
+    waiting.ends(3).await?;
+    ensure!(held(&waiting)?.is_empty(), "{:?}", held(&waiting)?);
+    for (run, class, reason) in
+        [(late, FailureClass::Timeout, "timeout"), (eats, FailureClass::User, "out_of_memory")]
+    {
+        let failure = client.wait(run.run_id()).await?.failure.unwrap_or_default();
+        ensure!(failure.class() == class && failure.reason == reason, "{reason}: {failure:?}");
+        ensure!(held(&run)?.is_empty(), "{reason}: {:?}", held(&run)?);
+        ensure!(in_attempts_of(run.run_id())?.is_empty(), "{reason}: {:?}", in_attempts_of(run.run_id())?);
+    }
+    Ok(())
+}
+
+/// What attempts of `test/waits` hold.
+fn held(run: &Waiting<'_>) -> anyhow::Result<Vec<PathBuf>> {
+    let files = std::fs::read_dir(run.workspace())?.flatten().map(|entry| entry.path());
+    Ok(files.filter(|path| path.to_string_lossy().contains("a.held-")).collect())
+}
+
 /// Files that a step writes aside.
 fn leftovers(workspace: &std::path::Path) -> anyhow::Result<Vec<PathBuf>> {
     let files = std::fs::read_dir(workspace)?.flatten().map(|entry| entry.path());
     Ok(files.filter(|path| path.to_string_lossy().contains(".part-")).collect())
-}
-
-/// Processes that carry the run's id in their environment.
-fn in_attempts_of(run_id: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let marker = format!("MESON_RUN_ID={run_id}");
-    let carries = |dir: &PathBuf| {
-        std::fs::read(dir.join("environ")).is_ok_and(|text| String::from_utf8_lossy(&text).contains(&marker))
-    };
-    Ok(std::fs::read_dir("/proc")?.flatten().map(|entry| entry.path()).filter(carries).collect())
 }

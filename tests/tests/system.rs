@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use meson_proto::v1::*;
-use meson_tests::system::{gives, mark, marks, noop, shared, shell, start, with};
+use meson_tests::system::{gives, in_attempts_of, mark, marks, noop, shared, shell, start, with};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +139,8 @@ async fn attempts_are_retried_timed_out_and_explained() -> anyhow::Result<()> {
     let slow = with(shell("slow", &[], "sleep 300"), json!({ "timeout": "500ms" }));
     let run_id = start(&client, json!({ "name": "slow", "nodes": [slow] })).await?;
     let failure = client.wait(&run_id).await?.failure.unwrap_or_default();
-    assert_eq!(failure.class(), FailureClass::Timeout);
+    assert_eq!((failure.class(), failure.reason.as_str()), (FailureClass::Timeout, "timeout"));
+    assert!(in_attempts_of(&run_id)?.is_empty(), "nothing of it is left");
 
     let huge = with(shell("huge", &[], "true"), json!({ "resources": { "cpus": 999 } }));
     let run_id = start(&client, json!({ "name": "huge", "nodes": [huge] })).await?;

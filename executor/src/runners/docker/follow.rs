@@ -73,12 +73,13 @@ async fn start(docker: &Docker, job: &Job, told: &Told, voice: &Voice) -> Result
         _ => Verdict::platform("container", error),
     };
     let id = docker.create_container(Some(options), body).await.map_err(refused)?.id;
+    // Said before the step can speak, so that its own first message is not taken back.
+    voice.message(&format!("container {} of {}", &id[..id.len().min(SHORT_ID)], told.config.image));
     // A program that is not there is found out here, and called an error of the server by Podman.
     docker.start_container(&id, None).await.map_err(|error| match error {
         Error::DockerResponseServerError { message, .. } => Verdict::user("container_start", message),
         other => Verdict::platform("container_start", other),
     })?;
-    voice.message(&format!("container {} of {}", &id[..id.len().min(SHORT_ID)], told.config.image));
     Ok(id)
 }
 
