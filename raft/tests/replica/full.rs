@@ -3,10 +3,6 @@
 //!
 //! The disks are small file systems in memory, which only root may mount.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,8 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::common::{DEADLINE, Group, eventually};
 use bytes::Bytes;
-use common::{DEADLINE, Group, eventually};
 use meson_raft::{Config, ProposeError, Replica};
 use tokio::task::JoinHandle;
 

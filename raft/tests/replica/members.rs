@@ -1,15 +1,11 @@
 //! Who belongs to a group and who leads it: founding, adding, replacing, removing, handing over, and the refusal of a
 //! replica that lost its files.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Group, eventually};
+use crate::common::{Group, eventually};
 use meson_raft::{AdminError, Config, Member, RestoreError, Restored, RoleKind};
 
 fn few_entries(config: &mut Config) {

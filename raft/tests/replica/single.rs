@@ -1,9 +1,7 @@
 //! One replica: what it keeps over a restart, what it refuses, and what it says about damage.
 
-mod common;
-
+use crate::common::{Group, Shared, eventually, propose, snapshot_path};
 use bytes::Bytes;
-use common::{Group, Shared, eventually, propose, snapshot_path};
 use meson_raft::{Config, OpenError, ProposeError, ReadError, Replica, RoleKind, StoreError};
 
 fn plain(_: &mut Config) {}

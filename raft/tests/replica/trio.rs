@@ -1,12 +1,10 @@
 //! Three replicas over real connections: elections, restarts, a replica that was away, and members that come and go.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::common::{Group, Shared, eventually, propose};
 use bytes::Bytes;
-use common::{Group, Shared, eventually, propose};
 use meson_raft::{AdminError, Config, ProposeError, ReadError, Replica, RoleKind};
 use tokio::time::Instant;
 

@@ -3,16 +3,12 @@
 //!
 //! `MESON_DAMAGE_CASES` and `MESON_DAMAGE_SEED` make it longer or repeat it.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use crate::common::{Shared, eventually};
 use bytes::Bytes;
-use common::{Shared, eventually};
 use meson_raft::{Config, Member, OpenError, Replica, StoreError, inspect};
 
 /// What a directory holds by its replica's word.

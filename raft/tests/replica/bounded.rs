@@ -3,16 +3,14 @@
 //! `MESON_BOUNDED_COMMANDS=5000000` is a week at eight commands a second, and takes some minutes; without it the same
 //! load is short. The largest directory is printed either way.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod common;
+#![allow(clippy::print_stdout)]
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::common::{Group, eventually};
 use bytes::Bytes;
-use common::{Group, eventually};
 use meson_raft::{Config, Replica};
 
 const CLIENTS: u64 = 8;

@@ -1,7 +1,5 @@
 //! A toy state machine and groups of replicas that speak over real connections.
 
-#![allow(dead_code, clippy::unwrap_used)] // Each test binary uses a part of this.
-
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{Read, Write};

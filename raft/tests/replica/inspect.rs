@@ -1,13 +1,9 @@
 //! A data directory looked at from outside: what it holds, who may look, and that looking changes nothing.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{Group, Shared, snapshot_path};
+use crate::common::{Group, Shared, snapshot_path};
 use meson_raft::{Config, Inspection, OpenError, Replica, StoreError, inspect};
 
 fn plain(config: &mut Config) {
