@@ -114,7 +114,7 @@ impl<'a> Waiting<'a> {
             ensure!(begun.len() == beginnings, "{step} began in {begun:?}");
             ensure!(
                 !self.workspace.join(format!("{step}.beside")).exists(),
-                "{step}: two at once: {begun:?}"
+                "{step} began while an earlier attempt of it was not gone: {begun:?}"
             );
         }
         ensure!(
