@@ -154,6 +154,7 @@ fn eating() -> Vec<(Value, &'static str, &'static str)> {
             "limit of 268435456",
         ),
         (fails("scala", jvm, heap), "out_of_memory", "limit of 1073741824"),
+        (fails("scala", jvm, json!({})), "out_of_memory", "Java heap space"),
         (
             with(
                 fails("shell", "head -c 300M /dev/zero | tail -c 300M | sleep 600", json!({})),

@@ -46,6 +46,7 @@ impl Runner for Scala {
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
         let config: Config = read(launch)?;
         let mut options = heap(launch);
+        options.extend(ENDS_WHEN_FULL.map(str::to_owned));
         options.extend(config.java_options);
         let settings = place.config;
         let (mut argv, mut files) = (Vec::new(), Vec::new());
@@ -83,6 +84,9 @@ impl Runner for Scala {
     }
 }
 
+/// So that a virtual machine whose heap is full ends at once, and its last words tell why (`task::exit` reads them).
+const ENDS_WHEN_FULL: [&str; 2] = ["-XX:+ExitOnOutOfMemoryError", "-XX:+DisplayVMOutputToStderr"];
+
 /// By itself a virtual machine takes a share of the whole machine.
 fn heap(launch: &Launch) -> Vec<String> {
     let bytes = launch.resources.as_ref().map_or(0, |resources| resources.mem_bytes);
@@ -91,17 +95,20 @@ fn heap(launch: &Launch) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::RUNNER;
+    use super::{ENDS_WHEN_FULL, RUNNER};
     use crate::runners::testing::{argv, plan};
 
     #[test]
     fn script_code_or_jar() {
         let script = argv("scala", r#"{"script": "t.scala", "args": ["1"]}"#);
         assert_eq!(script[1], "with-scala-helper");
-        assert_eq!(script[6..], [&RUNNER[..], &["t.scala", "1"]].concat());
+        assert_eq!(script[6..], [&ENDS_WHEN_FULL[..], &RUNNER, &["t.scala", "1"]].concat());
         assert_eq!(argv("scala", r#"{"code": "1"}"#).last().unwrap(), "/attempt/work/step.scala");
         let jar = r#"{"jar": "a.jar", "main_class": "M", "classpath": ["b.jar"], "java_options": ["-ea"]}"#;
-        assert_eq!(argv("scala", jar), ["java", "-ea", "-cp", "a.jar:b.jar", "M"]);
+        assert_eq!(
+            argv("scala", jar),
+            ["java", ENDS_WHEN_FULL[0], ENDS_WHEN_FULL[1], "-ea", "-cp", "a.jar:b.jar", "M"]
+        );
         for bad in [
             "{}",
             r#"{"script": "a", "code": "b"}"#,

@@ -13,6 +13,9 @@ pub fn failure(exit: &Exit, stderr_tail: &str) -> Option<Failure> {
     let (class, reason, what) = match exit.cause {
         Cause::Exited => match (exit.code, exit.signal) {
             (Some(0), _) => return None,
+            (Some(JVM_OUT_OF_MEMORY), _) if says_out_of_memory(stderr_tail) => {
+                (FailureClass::User, "out_of_memory", "its virtual machine had no memory left".to_owned())
+            }
             (Some(code), _) => (FailureClass::User, "exit_status", format!("exit status {code}")),
             (None, signal) => (FailureClass::User, "signal", format!("ended by {}", signal_name(signal))),
         },
@@ -31,6 +34,17 @@ pub fn failure(exit: &Exit, stderr_tail: &str) -> Option<Failure> {
         ),
     };
     Some(new(class, reason, &with_tail(what, stderr_tail)))
+}
+
+/// The exit status of a virtual machine of Java that was told to end when it has no memory left.
+const JVM_OUT_OF_MEMORY: i32 = 3;
+
+/// Whether the last words are those of such a virtual machine.
+fn says_out_of_memory(stderr_tail: &str) -> bool {
+    stderr_tail
+        .lines()
+        .last()
+        .is_some_and(|line| line.starts_with("Terminating due to java.lang.OutOfMemoryError"))
 }
 
 /// A failure.
@@ -54,6 +68,15 @@ mod tests {
 
     fn exit(cause: Cause, code: Option<i32>, signal: Option<i32>) -> Exit {
         Exit { cause, code, signal, message: "details".into(), ..Exit::default() }
+    }
+
+    #[test]
+    fn a_virtual_machine_without_memory_says_so_with_its_last_words() {
+        let reason = |code, tail: &str| failure(&exit(Cause::Exited, Some(code), None), tail).unwrap().reason;
+        let words = "x\nTerminating due to java.lang.OutOfMemoryError: Java heap space\n";
+        assert_eq!(reason(3, words), "out_of_memory");
+        assert_eq!(reason(1, words), "exit_status");
+        assert_eq!(reason(3, "Terminating due to java.lang.OutOfMemoryError\nor not"), "exit_status");
     }
 
     #[test]
