@@ -2,6 +2,7 @@
 //! speaks the server's protocol itself; see `service` for the calls, `query` for a query's life and `end` for its end.
 
 mod connection;
+mod earlier;
 mod end;
 mod follow;
 mod literal;
