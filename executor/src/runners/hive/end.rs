@@ -77,12 +77,17 @@ pub async fn make_sure(job: &Job, told: &Told, patience: Duration) -> Result<(),
     let Some(held) = spec::read::<Held>(&file(job)) else { return Ok(()) };
     let deadline = Instant::now() + patience;
     loop {
-        let left = match finish(&told.way, &held, deadline) {
+        let finished = finish(&told.way, &held, deadline);
+        let left = match &finished {
             Ok(true) => break,
             Ok(false) => "the server still runs it".to_owned(),
             Err(error) => error.to_string(),
         };
         if Instant::now() + ASK_AGAIN >= deadline {
+            if finished.is_ok() {
+                // Its end may come with that of the session; nobody waits for it any more.
+                let _ = close(&told.way, &held);
+            }
             return Err(Verdict::platform("query_left", format!("the query at {}: {left}", told.way.server)));
         }
         sleep(ASK_AGAIN).await;
@@ -123,6 +128,13 @@ fn finish(way: &Way, held: &Held, deadline: Instant) -> Result<bool, Error> {
         Err(error) if !error.is_unknown_handle() => Err(error),
         Ok(()) | Err(_) => Ok(true),
     }
+}
+
+fn close(way: &Way, held: &Held) -> Result<(), Error> {
+    let deadline = Instant::now() + CALL_MAX;
+    let mut client = open(way, held.peer, CALL_MAX, deadline)?;
+    client.until(deadline);
+    client.close_session(&held.session)
 }
 
 /// A complaint is an answer too.
