@@ -176,6 +176,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Sends a signal to an executor and all that runs below it: SIGSTOP is to all others as if its machine were cut off, while
+    /// its connections stay open.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn signal_executor_and_attempts(&self, executor: usize, signal: Signal) -> anyhow::Result<()> {
+        self.executors[executor].as_ref().context("the executor is not running")?;
+        let directory = self.dir.path().join(format!("executor-{}", executor + 1));
+        for pid in processes_in(&directory) {
+            // One that has just ended is fine too.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+        Ok(())
+    }
+
     /// Sends a signal to a replica: SIGSTOP pauses it, SIGCONT lets it go on.
     ///
     /// # Errors

@@ -136,7 +136,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("hive_ca_file", "Authorities of HiveServer2's certificates, PEM; default: those of the system"),
     (
         "hive_spark_ui",
-        "Where hive_server is Spark's Thrift server: address of its web interface, e.g. http://host:4040, for the percentage",
+        "Where hive_server is Spark's Thrift server: address of its web interface, e.g. http://host:4040, for the percentage, and to end what earlier attempts left there",
     ),
     ("hive_call_timeout_ms", "Longest time for one answer of a HiveServer2; compiling a statement is one"),
     ("hive_file_bytes_max", "Largest file of rows that a hive step writes"),

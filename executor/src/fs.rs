@@ -103,13 +103,21 @@ fn line(entry: &Entry) -> String {
 fn order(arguments: &[String], workspace: &str) -> Result<Option<Order>, Error> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let uri = |text: &str| resolve(text, workspace);
+    // A variable that was not set: by it a step would take the workspace from all others.
+    let below = |text: &str| match text.split('/').all(|name| name.is_empty() || name == ".") {
+        true => {
+            let why = "it names nothing in the workspace, and all of that is not one step's".to_owned();
+            Err(Error::BadUri { uri: text.to_owned(), why })
+        }
+        false => uri(text),
+    };
     Ok(Some(match arguments.as_slice() {
         ["get", from, to] => Order::Get(uri(from)?, PathBuf::from(to)),
-        ["put", from, to] => Order::Put(PathBuf::from(from), uri(to)?),
+        ["put", from, to] => Order::Put(PathBuf::from(from), below(to)?),
         ["list", of] => Order::List(uri(of)?),
         ["exists", what] => Order::Exists(uri(what)?),
         ["mkdir", what] => Order::MakeDir(uri(what)?),
-        ["remove", what] => Order::Remove(uri(what)?),
+        ["remove", what] => Order::Remove(below(what)?),
         _ => return Ok(None),
     }))
 }
@@ -125,6 +133,14 @@ fn resolve(text: &str, workspace: &str) -> Result<Uri, Error> {
         return Err(Error::BadUri { uri: text.to_owned(), why });
     }
     Uri::parse(&base)?.join(text)
+}
+
+/// Copies a file of this machine into a store.
+///
+/// # Errors
+/// When the store refuses, or is still away after some tries.
+pub async fn put(from: &Path, to: &Uri) -> Result<(), Error> {
+    insist(&Store::default(), &Order::Put(from.to_owned(), to.clone())).await.map(drop)
 }
 
 async fn insist(store: &Store, order: &Order) -> Result<Done, Error> {
@@ -171,6 +187,9 @@ mod tests {
             ("remove ../other", "hdfs://nn:1/w/run"),
             ("remove /w/other", "hdfs://nn:1/w/run"),
             ("mkdir a/../../b", "/w/run"),
+            ("remove ", "hdfs://nn:1/w/run"),
+            ("remove ./", "/w/run"),
+            ("put x .", "/w/run"),
             ("list a", ""),
             ("list gopher://x/y", "/w/run"),
         ] {

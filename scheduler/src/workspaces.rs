@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use meson_engine::State;
@@ -24,6 +25,9 @@ use crate::shared::Shared;
 
 /// Removals at once.
 const REMOVALS_MAX: usize = 8;
+
+/// An answer that took so long is taken for one that did not come.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// The workspace of a run that neither the state nor the archive knows is kept for so long after the run's beginning. It may
 /// be of another cluster that was given the same base by mistake, or be forgotten by a backup that was restored.
@@ -131,10 +135,12 @@ impl Workspaces {
         let work = runs.into_iter().map(|run_id| {
             let (goes, away) = (removable.contains(&run_id), &away);
             async move {
-                // One answer that did not come is enough to wait for.
+                // One answer that did not come is enough to wait for. What a store says of a single workspace, however often, tells
+                // nothing of the others.
                 if away.load(Ordering::Relaxed) || !shared.is_leading() {
                     return Some(run_id);
                 }
+                let asked = Instant::now();
                 let done = match self.uri(&run_id) {
                     Ok(uri) if goes => self.store.remove(&uri).await,
                     // An earlier removal may still be on its way, unless the store has answered since.
@@ -142,7 +148,7 @@ impl Workspaces {
                     Err(error) => Err(error),
                 };
                 let again = self.settle(run_id, done);
-                away.fetch_or(again.is_some(), Ordering::Relaxed);
+                away.fetch_or(again.is_some() && asked.elapsed() >= SLOW, Ordering::Relaxed);
                 again
             }
         });

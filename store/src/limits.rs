@@ -24,11 +24,17 @@ pub struct Limits {
     pub call: Duration,
     /// Without any progress of a copy.
     pub idle: Duration,
+    /// For what may take long and shows no progress: to remove a tree of files, to have a large file on the disk.
+    pub silent: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { call: Duration::from_secs(15), idle: Duration::from_secs(30) }
+        Limits {
+            call: Duration::from_secs(15),
+            idle: Duration::from_secs(30),
+            silent: Duration::from_secs(600),
+        }
     }
 }
 

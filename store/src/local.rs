@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tokio::fs;
+use tokio::io::AsyncWriteExt as _;
 
-use crate::limits::ENTRIES_MAX;
-use crate::{Entry, Error, Kind, Uri};
+use crate::hdfs::chunk;
+use crate::limits::{ENTRIES_MAX, within};
+use crate::{Entry, Error, Kind, Limits, Uri};
 
 fn path(uri: &Uri) -> Result<PathBuf, Error> {
     uri.local().ok_or_else(|| Error::refused(uri, "it is no file of this machine"))
@@ -73,24 +75,94 @@ pub async fn rename(from: &Uri, to: &Uri) -> Result<(), Error> {
     fs::rename(path(from)?, path(to)?).await.map_err(said(to))
 }
 
-pub async fn read(uri: &Uri, to: &Path, bytes_max: u64) -> Result<u64, Error> {
+pub async fn read(uri: &Uri, to: &Path, bytes_max: u64, limits: &Limits) -> Result<u64, Error> {
     let from = path(uri)?;
-    if fs::metadata(&from).await.map_err(said(uri))?.len() > bytes_max {
-        return Err(Error::TooLarge { uri: uri.to_string(), bytes_max });
+    let too_large = || Error::TooLarge { uri: uri.to_string(), bytes_max };
+    let open = async {
+        let source = fs::File::open(&from).await.map_err(said(uri))?;
+        let length = source.metadata().await.map_err(said(uri))?.len();
+        Ok((source, length))
+    };
+    let (mut source, length) = within(limits.call, uri, open).await?;
+    if length > bytes_max {
+        return Err(too_large());
     }
-    let mut source = fs::File::open(&from).await.map_err(said(uri))?;
     let mut copy = fs::File::create(to).await.map_err(Error::local(to))?;
-    tokio::io::copy(&mut source, &mut copy).await.map_err(Error::local(to))
+    let mut bytes = 0;
+    loop {
+        let next = async { chunk(&mut source).await.map_err(said(uri)) };
+        let piece = within(limits.idle, uri, next).await?;
+        bytes += piece.len() as u64;
+        // It may grow while it is read.
+        if bytes > bytes_max {
+            return Err(too_large());
+        }
+        if piece.is_empty() {
+            copy.flush().await.map_err(Error::local(to))?;
+            return Ok(bytes);
+        }
+        copy.write_all(&piece).await.map_err(Error::local(to))?;
+    }
 }
 
-pub async fn write(from: &Path, uri: &Uri) -> Result<(), Error> {
+pub async fn write(from: &Path, uri: &Uri, limits: &Limits) -> Result<(), Error> {
     let to = path(uri)?;
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).await.map_err(said(uri))?;
-    }
     let mut source = fs::File::open(from).await.map_err(Error::local(from))?;
-    let mut copy = fs::File::create_new(&to).await.map_err(said(uri))?;
-    tokio::io::copy(&mut source, &mut copy).await.map_err(said(uri))?;
+    let create = async {
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).await.map_err(said(uri))?;
+        }
+        fs::File::create_new(&to).await.map_err(said(uri))
+    };
+    let mut copy = within(limits.call, uri, create).await?;
+    loop {
+        let piece = chunk(&mut source).await.map_err(Error::local(from))?;
+        if piece.is_empty() {
+            break;
+        }
+        let write = async { copy.write_all(&piece).await.map_err(said(uri)) };
+        within(limits.idle, uri, write).await?;
+    }
     // A crash after the rename must not leave a name without its content.
-    copy.sync_data().await.map_err(said(uri))
+    let sync = async {
+        copy.flush().await.map_err(said(uri))?;
+        copy.sync_data().await.map_err(said(uri))
+    };
+    within(limits.silent, uri, sync).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let uri = Uri::parse(&format!("file://{}", pipe.display())).unwrap();
+        let short = std::time::Duration::from_millis(100);
+        let limits = Limits { call: short, idle: short, silent: short };
+        let hung = read(&uri, &dir.path().join("to"), 9, &limits).await;
+        assert!(matches!(hung, Err(Error::Away { .. })), "{hung:?}");
+        // So that the thread that waits for somebody who writes ends too.
+        drop(std::fs::File::options().write(true).open(&pipe));
+        // One that writes and then says nothing more.
+        let mut writer = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+        std::io::Write::write_all(&mut writer, b"some").unwrap();
+        let hung = read(&uri, &dir.path().join("to"), 9, &limits).await;
+        assert!(matches!(hung, Err(Error::Away { .. })), "{hung:?}");
+        std::io::Write::write_all(&mut writer, b"grows beyond").unwrap();
+        drop(writer);
+    }
+
+    #[tokio::test]
+    async fn what_grows_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        // Its length is said to be none.
+        let uri = Uri::parse("file:///proc/self/status").unwrap();
+        let grown = read(&uri, &dir.path().join("to"), 9, &Limits::default()).await;
+        assert!(matches!(grown, Err(Error::TooLarge { bytes_max: 9, .. })), "{grown:?}");
+    }
 }

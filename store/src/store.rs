@@ -110,7 +110,7 @@ impl Store {
             return Err(Error::refused(uri, "the root of a store is not removed; name what lies below it"));
         }
         let removed = match uri.scheme() {
-            Scheme::File => local::remove(uri).await,
+            Scheme::File => within(self.0.limits.silent, uri, local::remove(uri)).await,
             Scheme::Hdfs => {
                 within(self.0.limits.call, uri, async { self.hdfs(uri)?.remove(uri).await }).await
             }
@@ -139,7 +139,7 @@ impl Store {
     /// Copies one file from the store to a new file.
     pub(crate) async fn read(&self, uri: &Uri, to: &Path, bytes_max: u64) -> Result<u64, Error> {
         let read = match uri.scheme() {
-            Scheme::File => local::read(uri, to, bytes_max).await,
+            Scheme::File => local::read(uri, to, bytes_max, &self.0.limits).await,
             Scheme::Hdfs => self.hdfs(uri)?.read(uri, to, bytes_max).await,
             Scheme::S3 | Scheme::S3a => self.s3(uri)?.read(uri, to, bytes_max).await,
         };
@@ -149,7 +149,7 @@ impl Store {
     /// Copies one file to the store, where it is new unless the store replaces it as a whole.
     pub(crate) async fn write(&self, from: &Path, uri: &Uri) -> Result<(), Error> {
         let written = match uri.scheme() {
-            Scheme::File => local::write(from, uri).await,
+            Scheme::File => local::write(from, uri, &self.0.limits).await,
             Scheme::Hdfs => self.hdfs(uri)?.write(from, uri).await,
             Scheme::S3 | Scheme::S3a => self.s3(uri)?.write(from, uri).await,
         };

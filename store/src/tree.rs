@@ -60,7 +60,7 @@ async fn get_tree(store: &Store, uri: &Uri, to: &Path, bytes_max: u64) -> Result
             }
             match entry.kind {
                 Kind::Directory => open.push((below, place)),
-                Kind::File => bytes += store.read(&below, &place, bytes_max - bytes).await?,
+                Kind::File => bytes += store.read(&below, &place, bytes_max.saturating_sub(bytes)).await?,
             }
         }
     }
@@ -85,7 +85,7 @@ pub async fn put(store: &Store, from: &Path, uri: &Uri) -> Result<(), Error> {
                 store.write(from, &temporary).await
             };
             let done = match copied {
-                Ok(()) => store.rename(&temporary, uri).await,
+                Ok(()) => give_name(store, &temporary, uri).await,
                 Err(error) => Err(error),
             };
             if done.as_ref().is_err_and(|error| !matches!(error, Error::Away { .. })) {
@@ -95,6 +95,17 @@ pub async fn put(store: &Store, from: &Path, uri: &Uri) -> Result<(), Error> {
             done
         }
     }
+}
+
+/// Where the answer to the rename did not come it may be done nevertheless, and a directory would be in the way of the next try.
+async fn give_name(store: &Store, temporary: &Uri, uri: &Uri) -> Result<(), Error> {
+    let renamed = store.rename(temporary, uri).await;
+    if matches!(renamed, Err(Error::Away { .. })) {
+        // Nobody else knows the name that it had.
+        let is_done = !store.exists(temporary).await? && store.exists(uri).await?;
+        return if is_done { Ok(()) } else { renamed };
+    }
+    renamed
 }
 
 /// A file replaces a file; all else is in the way.

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use crate::Error;
 use crate::limits::{NAME_BYTES_MAX, URI_BYTES_MAX};
@@ -156,13 +155,6 @@ impl Uri {
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", self.scheme.as_str(), self.authority, self.path())
-    }
-}
-
-impl FromStr for Uri {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Uri::parse(text)
     }
 }
 

@@ -9,6 +9,7 @@ use meson_chaos_tests::{Client, Cluster, Options, until};
 use meson_proto::v1::*;
 use meson_store::{Error, Kind, Store, Uri};
 use meson_tests::hdfs::Hdfs;
+use meson_tests::hive::ThriftServer;
 use meson_tests::system::{noop, shell, start, with};
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ const HOSTILE: &str = "%2e%2e '\"$(touch pwned) \\ é";
 
 struct World {
     hdfs: Hdfs,
+    _hive: ThriftServer,
     cluster: Cluster,
     client: Client,
     store: Store,
@@ -27,10 +29,12 @@ impl World {
     async fn start() -> anyhow::Result<World> {
         let hdfs = Hdfs::start().await?;
         let base = Uri::parse(&format!("{}/meson/workspaces", hdfs.address()))?;
-        let env = vec![("MESON_WORKSPACES".to_owned(), base.to_string())];
+        let hive = ThriftServer::start(&[]).await?;
+        let env = [("MESON_WORKSPACES", base.to_string()), ("MESON_HIVE_SERVER", hive.host())];
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let cluster = Cluster::start(Options { env, ..Options::default() }).await?;
         let client = Client::new(cluster.endpoints());
-        Ok(World { hdfs, cluster, client, store: Store::default(), base })
+        Ok(World { hdfs, _hive: hive, cluster, client, store: Store::default(), base })
     }
 
     async fn has(&self, path: &str) -> anyhow::Result<bool> {
@@ -75,6 +79,7 @@ async fn hdfs_holds_what_runs_share_and_no_longer() -> anyhow::Result<()> {
     let mut world = World::start().await?;
     store_keeps_its_promises(&world).await.context("the store")?;
     steps_of_all_languages_share_files(&world).await.context("sharing")?;
+    rows_of_a_query_are_a_file_there(&world).await.context("rows")?;
     workspaces_end_with_their_runs(&world).await.context("ends of runs")?;
     a_failover_leaves_nothing_over_and_takes_nothing_away(&mut world).await.context("failover")?;
     a_silent_name_node_harms_nothing_else(&world).await.context("silence")?;
@@ -182,6 +187,25 @@ async fn steps_of_all_languages_share_files(world: &World) -> anyhow::Result<()>
     let failure = world.client.wait(&wrong).await?.failure.unwrap_or_default();
     ensure!(failure.reason == "fetch_failed" && failure.class() == FailureClass::User, "{failure:?}");
     world.until_gone(&wrong).await
+}
+
+async fn rows_of_a_query_are_a_file_there(world: &World) -> anyhow::Result<()> {
+    let config =
+        json!({ "query": "SELECT id FROM range(2) ORDER BY id", "results": "file", "path": "out/rows.csv" });
+    let command = "\"$MESON_FS\" fs get out/rows.csv rows && \
+        printf '{\"output\": {\"said\": \"%s\"}}\\n' \"$(tr '\\n' ' ' < rows)\" >> \"$MESON_EVENTS\"";
+    let query = json!({ "id": "query", "kind": "hive", "config": config });
+    let nodes = json!([query, shell("use", &["query"], command)]);
+    let run_id = start(&world.client, json!({ "name": "rows", "nodes": nodes })).await?;
+    world.client.succeed(&run_id).await?;
+    let nodes = world.client.nodes(&run_id).await?;
+    let node = |path: &str| nodes.iter().find(|node| node.path == path).context("no such node");
+    let outputs = |path: &str| anyhow::Ok(serde_json::from_str::<Value>(&node(path)?.outputs_json)?);
+    let uri = world.base.join(&run_id)?.join("out/rows.csv")?.to_string();
+    ensure!(outputs("query")? == json!({ "row_count": 2, "path": uri }), "{}", outputs("query")?);
+    ensure!(node("query")?.artifacts[0].uri == uri, "{:?}", node("query")?.artifacts);
+    ensure!(outputs("use")? == json!({ "said": "id 0 1 " }), "{}", outputs("use")?);
+    world.until_gone(&run_id).await
 }
 
 fn noop_process(id: &str) -> Value {

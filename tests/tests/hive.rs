@@ -9,6 +9,7 @@ use meson_chaos_tests::{Client, Cluster, Options, until};
 use meson_proto::v1::*;
 use meson_tests::hive::ThriftServer;
 use meson_tests::system::{start, with};
+use nix::sys::signal::Signal;
 use serde_json::{Map, Value, json};
 
 async fn cluster() -> anyhow::Result<(Arc<ThriftServer>, Cluster, Client)> {
@@ -271,5 +272,41 @@ async fn nothing_stays_behind_or_runs_twice() -> anyhow::Result<()> {
         "the first was ended before"
     );
     client.succeed(&retried).await?;
+    Ok(())
+}
+
+/// A machine is cut off while its connection to the server stays as it was, so the server goes on with what it began. That is ended
+/// before the next attempt begins its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_machine_began_is_ended_before_the_next_attempt() -> anyhow::Result<()> {
+    let server = ThriftServer::shared().await?;
+    let env = [
+        ("MESON_HIVE_SERVER", server.host()),
+        ("MESON_HIVE_SPARK_UI", server.ui()),
+        ("MESON_LEASE_MS", "6000".to_owned()),
+        ("MESON_LEASE_MARGIN_MS", "2000".to_owned()),
+    ];
+    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let cluster = Cluster::start(Options { env, executors: 2, ..Options::default() }).await?;
+    let client = Client::new(cluster.endpoints());
+    let slow_once = sleeps(2, 0).replace("0L", "{{ 300000 if attempt == 1 else 1000 }}L");
+    let retry = json!({ "retry": { "platform": { "retries": 3, "delay": "100ms" } } });
+    let run_id = start(&client, one("cut-off", with(query("a", &slow_once, json!({})), retry))).await?;
+    let of = |attempt: u32| format!("run={run_id} step=a attempt={attempt} ");
+    until_running(&server, &of(1)).await?;
+    let attempt_id = client.nodes(&run_id).await?.remove(0).attempt_id;
+    let is_there = |executor: &usize| {
+        cluster.dir().join(format!("executor-{}/attempts/{attempt_id}", executor + 1)).exists()
+    };
+    let lost = (0..2).find(is_there).context("an executor has the attempt")?;
+    cluster.signal_executor_and_attempts(lost, Signal::SIGSTOP)?;
+    until("the second attempt", || async {
+        (client.nodes(&run_id).await.ok()?.first()?.attempt == 2).then_some(())
+    })
+    .await?;
+    ensure!(!server.running(&of(1))?.is_empty(), "nobody else has ended it, or this shows nothing");
+    until_running(&server, &of(2)).await?;
+    assert_eq!(server.running(&of(1))?, [], "the first was ended before");
+    client.succeed(&run_id).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! One piece of work at a time, bounded in time, off the actors' thread. A store that is away costs a line in the log and a
 //! pause that grows; nothing else waits for it but restarted runs whose workspace is in doubt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
@@ -27,12 +27,53 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// Runs whose workspace is to be removed, each once, in the order they came. What could not be removed goes to the back, so that
+/// no run that stays so keeps others from their turn.
+#[derive(Debug, Default)]
+struct Waiting {
+    order: VecDeque<String>,
+    names: BTreeSet<String>,
+}
+
+impl Waiting {
+    /// Adds them whatever there is: they are in doubt, and a run in doubt that is forgotten is never launched again.
+    fn again(&mut self, runs: impl IntoIterator<Item = String>) {
+        for run_id in runs {
+            if self.names.insert(run_id.clone()) {
+                self.order.push_back(run_id);
+            }
+        }
+    }
+
+    /// Adds as many as may wait.
+    fn add(&mut self, runs: Vec<String>) {
+        let room = WAITING_MAX.saturating_sub(self.order.len());
+        let new: Vec<_> = runs.into_iter().filter(|run_id| !self.names.contains(run_id)).take(room).collect();
+        self.again(new);
+    }
+
+    /// Takes those whose turn it is.
+    fn take(&mut self) -> Vec<String> {
+        let batch: Vec<_> = self.order.drain(..BATCH_MAX.min(self.order.len())).collect();
+        for run_id in &batch {
+            self.names.remove(run_id);
+        }
+        batch
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
 /// The actor.
 pub struct WorkspacesActor {
     shared: Shared,
     workspaces: Workspaces,
-    waiting: BTreeSet<String>,
+    waiting: Waiting,
     look: bool,
+    /// Whether the last piece of work was a removal: then a look may come before the next one.
+    has_removed: bool,
     working: bool,
     waits: bool,
     failures: u32,
@@ -71,8 +112,18 @@ impl WorkspacesActor {
     /// For the workspaces of the settings.
     pub fn new(shared: Shared, workspaces: Workspaces) -> Self {
         // What an earlier term of this replica left in doubt is settled first.
-        let waiting = workspaces.all_in_doubt();
-        WorkspacesActor { shared, workspaces, waiting, look: true, working: false, waits: false, failures: 0 }
+        let mut waiting = Waiting::default();
+        waiting.again(workspaces.all_in_doubt());
+        WorkspacesActor {
+            shared,
+            workspaces,
+            waiting,
+            look: true,
+            has_removed: false,
+            working: false,
+            waits: false,
+            failures: 0,
+        }
     }
 
     fn go_on(&mut self, ctx: &mut Context<Self>) {
@@ -82,11 +133,6 @@ impl WorkspacesActor {
             let pause = if self.failures == 0 { Duration::ZERO } else { pause(self.failures) };
             ctx.notify_later(Work, pause);
         }
-    }
-
-    fn add(&mut self, runs: Vec<String>) {
-        let room = WAITING_MAX.saturating_sub(self.waiting.len());
-        self.waiting.extend(runs.into_iter().take(room));
     }
 }
 
@@ -106,7 +152,7 @@ impl Actor for WorkspacesActor {
 impl Handler<Ended> for WorkspacesActor {
     type Result = ();
     fn handle(&mut self, Ended { run_id }: Ended, ctx: &mut Self::Context) {
-        self.add(vec![run_id]);
+        self.waiting.add(vec![run_id]);
         self.go_on(ctx);
     }
 }
@@ -125,11 +171,10 @@ impl Handler<Work> for WorkspacesActor {
         self.waits = false;
         self.working = true;
         let (shared, workspaces, me) = (self.shared.clone(), self.workspaces.clone(), ctx.address());
-        let batch: Vec<String> = self.waiting.iter().take(BATCH_MAX).cloned().collect();
-        let look = batch.is_empty() && std::mem::take(&mut self.look);
-        for run_id in &batch {
-            self.waiting.remove(run_id);
-        }
+        let look = self.look && (self.has_removed || self.waiting.is_empty());
+        self.look &= !look;
+        self.has_removed = !look;
+        let batch = if look { Vec::new() } else { self.waiting.take() };
         actix::spawn(async move {
             let done = if look {
                 workspaces.left_over(&shared).await.map_or_else(Done::Away, Done::Looked)
@@ -153,13 +198,13 @@ impl Handler<Done> for WorkspacesActor {
                 if !runs.is_empty() {
                     info!(count = runs.len(), "workspaces are left over");
                 }
-                self.add(runs);
+                self.waiting.add(runs);
             }
             Done::Removed(_, again) if again.is_empty() => self.failures = 0,
             Done::Removed(count, again) => {
                 self.failures = self.failures.saturating_add(1);
                 warn!(of = count, left = again.len(), pause = ?pause(self.failures), "workspaces are not removed yet");
-                self.add(again);
+                self.waiting.again(again);
             }
             Done::Away(error) => {
                 self.failures = self.failures.saturating_add(1);
@@ -181,6 +226,27 @@ impl Handler<Stop> for WorkspacesActor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_waits_has_a_turn() {
+        let runs = |from: usize, count: usize| (from..from + count).map(|run| format!("g1-{run:06}"));
+        let mut waiting = Waiting::default();
+        waiting.add(runs(0, BATCH_MAX + 1).collect());
+        waiting.add(runs(0, 1).collect());
+        let batch = waiting.take();
+        assert_eq!(batch, runs(0, BATCH_MAX).collect::<Vec<_>>());
+        waiting.again(batch);
+        assert_eq!(waiting.take()[0], "g1-000064", "what failed stands behind what did not");
+        // There is no more room, but for those that are in doubt.
+        waiting.add(runs(1_000, 2 * WAITING_MAX).collect());
+        assert_eq!(waiting.order.len(), WAITING_MAX);
+        waiting.again(runs(500, BATCH_MAX));
+        assert_eq!(waiting.order.len(), WAITING_MAX + BATCH_MAX);
+        while !waiting.is_empty() {
+            waiting.take();
+        }
+        assert!(waiting.names.is_empty());
+    }
 
     #[test]
     fn pauses_grow_and_are_bounded() {

@@ -136,6 +136,7 @@ impl Dispatch {
     }
 }
 
+/// Apart from where messages are of any type: there the compiler would take this one for that type.
 fn stop_attempt(actor: &Addr<AttemptActor>) {
     tell(actor, Stop);
 }

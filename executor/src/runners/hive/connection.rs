@@ -2,9 +2,9 @@
 //! a largest size.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
@@ -14,8 +14,6 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use super::service::Error;
 use super::{Auth, Way};
 
-/// Longest time to connect to one address.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Largest message in either direction.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Read at once.
@@ -45,16 +43,25 @@ pub struct Connection {
     deadline: Instant,
     /// What may still be received for the message that is being read.
     bytes_left: usize,
+    /// Whether the last answer was larger than that.
+    is_too_large: bool,
 }
 
 impl Connection {
-    /// Connects and says who it is.
-    pub fn open(way: &Way, password: &str) -> Result<Self, Error> {
+    /// Connects and says who it is, all of it until the deadline: to this address where one is known, else to one of those
+    /// that the server's name has.
+    pub fn open(
+        way: &Way,
+        password: &str,
+        peer: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
         let away = |error: io::Error| Error::Away(format!("no HiveServer2 at {}: {error}", way.server));
-        let socket = connect(way).map_err(away)?;
+        let addresses = peer.map_or_else(|| addresses(&way.server, deadline), |peer| Ok(vec![peer]));
+        let socket = addresses.and_then(|addresses| connect(&addresses, deadline)).map_err(away)?;
         socket.set_nodelay(true).map_err(away)?;
         let stream: Box<dyn Duplex> = match way.tls {
-            true => Box::new(encrypted(way, socket.try_clone().map_err(away)?)?),
+            true => Box::new(encrypted(way, socket.try_clone().map_err(away)?, deadline)?),
             false => Box::new(socket.try_clone().map_err(away)?),
         };
         let mut connection = Connection {
@@ -63,8 +70,9 @@ impl Connection {
             is_framed: false,
             buffer: Vec::new(),
             read: 0,
-            deadline: Instant::now() + CONNECT_MAX,
+            deadline,
             bytes_left: 0,
+            is_too_large: false,
         };
         if way.auth == Auth::Plain {
             connection.shake_hands(&way.user, password).map_err(|error| match error {
@@ -78,6 +86,21 @@ impl Connection {
             connection.is_framed = true;
         }
         Ok(connection)
+    }
+
+    /// Where the server is.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr().ok()
+    }
+
+    /// Size of what was received since the last message was sent.
+    pub fn received(&self) -> usize {
+        MESSAGE_BYTES_MAX - self.bytes_left
+    }
+
+    /// Whether the last answer was larger than any may be.
+    pub fn is_too_large(&self) -> bool {
+        self.is_too_large
     }
 
     fn shake_hands(&mut self, user: &str, password: &str) -> Result<(), Error> {
@@ -115,6 +138,7 @@ impl Connection {
     pub fn send(&mut self, message: &[u8], wait: Duration) -> io::Result<()> {
         self.deadline = Instant::now() + wait;
         self.bytes_left = MESSAGE_BYTES_MAX;
+        self.is_too_large = false;
         // Of an answer that made no sense.
         self.buffer.clear();
         self.read = 0;
@@ -135,8 +159,7 @@ impl Connection {
 
     /// What is left of the time.
     fn wait(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+        left(self.deadline)
     }
 
     fn receive_some(&mut self, to: &mut [u8]) -> io::Result<usize> {
@@ -177,8 +200,12 @@ impl Connection {
     }
 
     fn allow(&mut self, bytes: usize) -> io::Result<()> {
-        let too_large = || io::Error::other(format!("an answer of more than {MESSAGE_BYTES_MAX} bytes"));
-        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(too_large)?;
+        let Some(left) = self.bytes_left.checked_sub(bytes) else {
+            // What reads Thrift makes a text of every error.
+            self.is_too_large = true;
+            return Err(io::Error::other(format!("an answer of more than {MESSAGE_BYTES_MAX} bytes")));
+        };
+        self.bytes_left = left;
         Ok(())
     }
 }
@@ -202,10 +229,32 @@ fn told(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
-fn connect(way: &Way) -> io::Result<TcpStream> {
+/// What is left until a deadline.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// The addresses of a name. The system looks them up without any limit of time, so a thread does that may be left behind.
+fn addresses(server: &str, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    let (send, receive) = mpsc::channel();
+    let name = server.to_owned();
+    std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
+        // Nobody waits any more once the time is over.
+        let _ = send.send(name.to_socket_addrs().map(Vec::from_iter));
+    })?;
+    match receive.recv_timeout(left(deadline)?) {
+        Ok(found) => found,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "its name was not resolved in time")),
+    }
+}
+
+fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut refused = io::Error::other("the name has no address");
-    for address in way.server.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_MAX) {
+    for (address, rest) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        // Addresses that follow have their part of the time.
+        let wait = left(deadline)? / u32::try_from(rest).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, wait.max(Duration::from_millis(1))) {
             Ok(socket) => return Ok(socket),
             Err(error) => refused = error,
         }
@@ -213,7 +262,11 @@ fn connect(way: &Way) -> io::Result<TcpStream> {
     Err(refused)
 }
 
-fn encrypted(way: &Way, mut socket: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>, Error> {
+fn encrypted(
+    way: &Way,
+    mut socket: TcpStream,
+    deadline: Instant,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, Error> {
     let bad = |error: &dyn std::fmt::Display| Error::Settings(format!("TLS to {}: {error}", way.server));
     let mut roots = RootCertStore::empty();
     if way.ca_file.is_empty() {
@@ -233,7 +286,8 @@ fn encrypted(way: &Way, mut socket: TcpStream) -> Result<StreamOwned<ClientConne
         .with_no_client_auth();
     let name = ServerName::try_from(way.host().to_owned()).map_err(|error| bad(&error))?;
     let mut client = ClientConnection::new(Arc::new(config), name).map_err(|error| bad(&error))?;
-    socket.set_read_timeout(Some(CONNECT_MAX)).and_then(|()| socket.set_write_timeout(Some(CONNECT_MAX)))?;
+    let wait = left(deadline)?;
+    socket.set_read_timeout(Some(wait)).and_then(|()| socket.set_write_timeout(Some(wait)))?;
     // Certificates are judged here.
     client.complete_io(&mut socket).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => bad(&error),
@@ -274,7 +328,8 @@ mod tests {
                 let _ = stream.read(&mut said);
             }
         });
-        (Connection::open(&way, "secret").unwrap(), server)
+        let deadline = Instant::now() + Duration::from_secs(10);
+        (Connection::open(&way, "secret", None, deadline).unwrap(), server)
     }
 
     fn answer(connection: &mut Connection, bytes: usize) -> io::Result<Vec<u8>> {
@@ -289,6 +344,7 @@ mod tests {
         let (mut connection, server) = connected(b"\0\0\0\x02ab\0\0\0\0\0\0\0\x01c", false);
         connection.send(b"x", WAIT).unwrap();
         assert_eq!(answer(&mut connection, 3).unwrap(), b"abc");
+        assert_eq!(connection.received(), 3);
         // Nothing more comes, and that is not waited for longer than was said.
         assert_eq!(answer(&mut connection, 1).unwrap_err().kind(), io::ErrorKind::TimedOut);
         drop(connection);
@@ -311,8 +367,19 @@ mod tests {
         let (mut connection, server) = connected(b"\x7f\xff\xff\xff", false);
         connection.send(b"x", WAIT).unwrap();
         let refused = answer(&mut connection, 1).unwrap_err();
-        assert!(refused.to_string().contains("more than"), "{refused}");
+        assert!(refused.to_string().contains("more than") && connection.is_too_large(), "{refused}");
         drop(connection);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_was_said() {
+        let began = Instant::now();
+        // Addresses that answer nothing, whatever this machine's network is.
+        let nowhere = ["192.0.2.1:1", "192.0.2.2:1"].map(|address| address.parse().unwrap());
+        assert!(connect(&nowhere, began + WAIT).is_err());
+        assert!(connect(&nowhere, began).is_err());
+        assert!(addresses("localhost:1", Instant::now()).is_err());
+        assert!(began.elapsed() < WAIT * 10);
     }
 }

@@ -1,15 +1,17 @@
 //! The end of a query that is not its own: cancelled, closed, and asked for once more. By handles that are on the disk before
 //! the query is, so that another process can do it on another connection.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::connection::Connection;
 use super::service::{Client, Error, Handle, Operation, State};
-use super::{Told, Way, spark};
+use super::spark::{self, Spark};
+use super::{Told, Way};
 use crate::drive::{Job, Verdict};
 use crate::task::{dirs, spec};
 
@@ -17,6 +19,8 @@ use crate::task::{dirs, spec};
 pub const CLEAN_UP_MAX: Duration = Duration::from_secs(20);
 /// Longest time for one answer of a server that is asked to end something.
 const CALL_MAX: Duration = Duration::from_secs(10);
+/// Longest time until the server of a query has let it in.
+const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// Pause before a server that is away is asked again, or one that still ends a query.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -26,6 +30,9 @@ pub struct Held {
     pub session: Handle,
     /// The statement that runs; none before the server has told it.
     pub operation: Option<Operation>,
+    /// The very server that knows these: behind a name there may be several.
+    #[serde(default)]
+    pub peer: Option<SocketAddr>,
 }
 
 impl Held {
@@ -45,8 +52,13 @@ fn file(job: &Job) -> PathBuf {
     job.files().root().join("hive.json")
 }
 
+/// Connects for a query of one's own.
+pub fn connect(way: &Way) -> Result<Client, Error> {
+    open(way, None, way.call_timeout(), Instant::now() + CONNECT_MAX)
+}
+
 /// Connects with the password there is.
-pub fn connect(way: &Way, call_max: Duration) -> Result<Client, Error> {
+fn open(way: &Way, peer: Option<SocketAddr>, call_max: Duration, deadline: Instant) -> Result<Client, Error> {
     let password = match way.password_file.as_str() {
         // What Hive's own clients send where none is asked for: an empty one is refused before it is checked.
         "" => "anonymous".to_owned(),
@@ -57,7 +69,7 @@ pub fn connect(way: &Way, call_max: Duration) -> Result<Client, Error> {
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
     };
-    Ok(Client::new(Connection::open(way, &password)?, &way.server, call_max))
+    Ok(Client::new(Connection::open(way, &password, peer, deadline)?, &way.server, call_max))
 }
 
 /// Ends whatever the attempt has at its server, and makes sure.
@@ -65,53 +77,68 @@ pub async fn make_sure(job: &Job, told: &Told, patience: Duration) -> Result<(),
     let Some(held) = spec::read::<Held>(&file(job)) else { return Ok(()) };
     let deadline = Instant::now() + patience;
     loop {
-        let left = match finish(&told.way, &held) {
+        let finished = finish(&told.way, &held, deadline);
+        let left = match &finished {
             Ok(true) => break,
             Ok(false) => "the server still runs it".to_owned(),
             Err(error) => error.to_string(),
         };
-        if Instant::now() >= deadline {
+        if Instant::now() + ASK_AGAIN >= deadline {
+            if finished.is_ok() {
+                // Its end may come with that of the session; nobody waits for it any more.
+                let _ = close(&told.way, &held);
+            }
             return Err(Verdict::platform("query_left", format!("the query at {}: {left}", told.way.server)));
         }
         sleep(ASK_AGAIN).await;
     }
-    while !told.spark_ui.is_empty() {
-        match spark::running(&told.spark_ui, &spark::tag(job)).await {
-            Some(jobs) if jobs > 0 => {
-                if Instant::now() >= deadline {
-                    let message = format!("{jobs} jobs of the query still run, says {}", told.spark_ui);
-                    return Err(Verdict::platform("query_left", message));
-                }
-                sleep(ASK_AGAIN).await;
+    if !told.spark_ui.is_empty() {
+        let (mut spark, tag) = (Spark::new(&told.spark_ui)?, spark::tag(job));
+        // None is left, or nobody tells: then the server's word stands.
+        while let Some(jobs) = spark.running(&tag).await.map(|jobs| jobs.len()).filter(|jobs| *jobs > 0) {
+            if Instant::now() >= deadline {
+                let message = format!("{jobs} jobs of the query still run, says {}", told.spark_ui);
+                return Err(Verdict::platform("query_left", message));
             }
-            // None is left, or nobody tells: then the server's word stands.
-            _ => break,
+            sleep(ASK_AGAIN).await;
         }
     }
     Held::forget(job);
     Ok(())
 }
 
-/// Cancels and closes; whether nothing is left.
-fn finish(way: &Way, held: &Held) -> Result<bool, Error> {
-    let mut client = connect(way, CALL_MAX.min(way.call_timeout()))?;
+/// Cancels, asks whether that was the end, and closes; whether nothing is left. By what it says of its handles alone a server
+/// is believed that something has gone: whatever else it complains of may pass.
+fn finish(way: &Way, held: &Held, deadline: Instant) -> Result<bool, Error> {
+    let mut client = open(way, held.peer, CALL_MAX.min(way.call_timeout()), deadline)?;
+    client.until(deadline);
     if let Some(operation) = &held.operation {
-        // What is not there any more cannot be cancelled: the status below tells.
-        heard(client.cancel(operation))?;
-        heard(client.close_operation(operation))?;
+        // What cannot be cancelled may be over: the status tells.
+        answered(client.cancel(operation))?;
+        match client.status(operation) {
+            // Closed it would be forgotten, and nobody could be asked for it any more.
+            Ok(status) if status.state == State::Running => return Ok(false),
+            Err(error) if !error.is_unknown_handle() => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        // With the session it is closed as well.
+        answered(client.close_operation(operation))?;
     }
-    heard(client.close_session(&held.session))?;
-    let Some(operation) = &held.operation else { return Ok(true) };
-    match client.status(operation) {
-        Ok(status) => Ok(status.state != State::Running),
-        // The server knows no such operation.
-        Err(Error::Server(_)) => Ok(true),
-        Err(error) => Err(error),
+    match client.close_session(&held.session) {
+        Err(error) if !error.is_unknown_handle() => Err(error),
+        Ok(()) | Err(_) => Ok(true),
     }
 }
 
+fn close(way: &Way, held: &Held) -> Result<(), Error> {
+    let deadline = Instant::now() + CALL_MAX;
+    let mut client = open(way, held.peer, CALL_MAX, deadline)?;
+    client.until(deadline);
+    client.close_session(&held.session)
+}
+
 /// A complaint is an answer too.
-fn heard(said: Result<(), Error>) -> Result<(), Error> {
+fn answered(said: Result<(), Error>) -> Result<(), Error> {
     match said {
         Err(Error::Server(_)) => Ok(()),
         said => said,

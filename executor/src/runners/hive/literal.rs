@@ -1,7 +1,7 @@
 //! Parameters as SQL literals. HiveServer2 binds none by itself, so a text is written such that it ends nowhere but at its own
 //! quote: whatever could mean something to Hive, to Spark or to what replaces variables before them is `\uXXXX`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
@@ -53,8 +53,8 @@ impl Parameters {
     ///
     /// # Errors
     /// When one was.
-    pub fn all_used(&self, used: &[&str]) -> Result<(), Rejected> {
-        match self.0.keys().find(|name| !used.contains(&name.as_str())) {
+    pub fn all_used(&self, used: &BTreeSet<&str>) -> Result<(), Rejected> {
+        match self.0.keys().find(|name| !used.contains(name.as_str())) {
             None => Ok(()),
             Some(name) => Err(Rejected(format!(
                 "parameter `{name}` is not used: write `:{name}` in the query, outside of quotes and comments"
@@ -176,7 +176,7 @@ mod tests {
         let both = both.as_object().unwrap();
         assert!(Parameters::new(both, both).is_err());
         let unused = Parameters::new(both, &Map::new()).unwrap();
-        assert!(unused.all_used(&[]).unwrap_err().0.contains("`a` is not used"));
-        assert!(unused.all_used(&["a"]).is_ok());
+        assert!(unused.all_used(&BTreeSet::new()).unwrap_err().0.contains("`a` is not used"));
+        assert!(unused.all_used(&BTreeSet::from(["a"])).is_ok());
     }
 }

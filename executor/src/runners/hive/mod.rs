@@ -2,6 +2,7 @@
 //! speaks the server's protocol itself; see `service` for the calls, `query` for a query's life and `end` for its end.
 
 mod connection;
+mod earlier;
 mod end;
 mod follow;
 mod literal;
@@ -166,6 +167,10 @@ fn tell(config: Config, own: &config::Config) -> Result<Told, Rejected> {
         other => return Err(setting("hive_auth", &format!("`{other}` is neither `plain` nor `nosasl`"))),
     };
     let user = config.user.clone().unwrap_or_else(|| own.hive_user.clone());
+    if is_own_server && own.hive_tls && config.tls == Some(false) {
+        let why = "`tls: false` is not taken for the executor's own `hive_server`: its setting `hive_tls` says how it is spoken to";
+        return Err(Rejected(why.to_owned()));
+    }
     // A password is the settings' own server's and user's. To any other that a workflow names it would be given away.
     let has_password = is_own_server && user == own.hive_user;
     let way = Way {
@@ -279,16 +284,23 @@ mod tests {
 
     use super::*;
 
-    fn told(config: Value) -> Result<Told, String> {
-        let own = config::Config {
+    fn own() -> config::Config {
+        config::Config {
             hive_server: "hive:10000".to_owned(),
             hive_user: "meson".to_owned(),
             hive_password_file: "/etc/password".to_owned(),
             hive_spark_ui: "http://hive:4040/".to_owned(),
             ..config::Config::default()
-        };
+        }
+    }
+
+    fn told(config: Value) -> Result<Told, String> {
+        told_by(&own(), config)
+    }
+
+    fn told_by(own: &config::Config, config: Value) -> Result<Told, String> {
         let config = serde_json::from_value(config).map_err(|error| error.to_string())?;
-        tell(config, &own).map_err(|rejected| rejected.0)
+        tell(config, own).map_err(|rejected| rejected.0)
     }
 
     #[test]
@@ -317,6 +329,17 @@ mod tests {
     }
 
     #[test]
+    fn no_workflow_takes_encryption_from_the_password() {
+        let own = config::Config { hive_tls: true, ..own() };
+        let refused =
+            told_by(&own, json!({ "query": "select 1", "server": "hive:10000", "tls": false })).unwrap_err();
+        assert!(refused.contains("hive_tls"), "{refused}");
+        assert!(told_by(&own, json!({ "query": "select 1" })).unwrap().way.tls);
+        let other = told_by(&own, json!({ "query": "select 1", "server": "other:1", "tls": false })).unwrap();
+        assert!(!other.way.tls);
+    }
+
+    #[test]
     fn bad_configurations_are_refused() {
         for (bad, why) in [
             (json!({}), "needs `query` or `script`"),
@@ -325,6 +348,10 @@ mod tests {
             (json!({ "query": "select :x" }), "`:x`"),
             (json!({ "query": "select 1", "parameters": { "x": 1 } }), "`x` is not used"),
             (json!({ "query": "select 'x" }), "no end"),
+            (
+                json!({ "query": ":a,".repeat(1_000), "parameters": { "a": "'".repeat(1_000) } }),
+                "longer than",
+            ),
             (json!({ "query": "select 1", "results": "file" }), "needs `path`"),
             (json!({ "query": "select 1", "path": "a.csv" }), "`results: file`"),
             (json!({ "query": "select 1", "results": "file", "path": "/a.csv" }), "relative path"),

@@ -14,14 +14,19 @@ use super::spark::{self, Place};
 use super::{Results, Told, parameters, sql};
 use crate::drive::{Job, Verdict, Voice};
 
-/// Rows fetched at once.
-const FETCH_ROWS: i64 = 500;
+/// Rows that are fetched first.
+const ROWS_FIRST: i64 = 20;
+/// Most rows fetched at once.
+const ROWS_MAX: usize = 500;
+/// What rows that are fetched at once should take together: a small part of the largest answer, as they may grow, and of the
+/// memory of a small step.
+const ROWS_BYTES: usize = 4 << 20;
+/// Longest time for each answer of a server that is done with the query: nothing depends on it.
+const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Lines of the server's log fetched at once.
 const LOG_LINES: i64 = 1_000;
 /// Pause before a server is asked again that does not wait with its answer.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// Longest query, as a script or with its parameters put in.
-const QUERY_BYTES_MAX: u64 = 4 << 20;
 /// Longest part of a server's message that is kept.
 const MESSAGE_BYTES_MAX: usize = 4_096;
 
@@ -34,12 +39,13 @@ pub fn run(
 ) -> Result<(), Verdict> {
     let statements = statements(job, told)?;
     let voice = Voice::open(&job.files().events()).map_err(driver)?;
-    let mut client = end::connect(&told.way, told.way.call_timeout()).map_err(not_begun)?;
+    let mut client = end::connect(&told.way).map_err(not_begun)?;
     let session = client.open_session(&told.way.user, &properties(told)).map_err(not_begun)?;
-    let held = Held { session: session.clone(), operation: None };
+    let held = Held { session: session.clone(), operation: None, peer: client.peer() };
     held.keep(job).map_err(driver)?;
     let mut query = Query { job, told, is_stopped, place, voice: &voice, client, has_log: true };
     let ended = query.run_all(&session, &statements);
+    query.client.until(Instant::now() + FAREWELL_MAX);
     // With the session ends all that is in it. A connection that is lost leaves it to the clean-up.
     if query.client.close_session(&session).is_ok() {
         Held::forget(job);
@@ -55,7 +61,7 @@ fn driver(error: std::io::Error) -> Verdict {
 fn not_begun(error: Error) -> Verdict {
     match error {
         Error::Server(complaint) => Verdict::user("session_refused", shortened(&complaint.to_string())),
-        Error::Strange(_) => {
+        Error::Strange(_) | Error::TooLarge => {
             Verdict::rejected("bad_answer", format!("{error}; do `auth` and `tls` fit the server?"))
         }
         other => failed(other),
@@ -69,6 +75,11 @@ fn failed(error: Error) -> Verdict {
         Error::Refused(_) => Verdict::rejected("authentication", shortened(&error.to_string())),
         Error::Settings(message) => Verdict::rejected("bad_setting", message),
         Error::Strange(_) => Verdict::platform("bad_answer", error),
+        Error::TooLarge => {
+            let message =
+                format!("{error}: the rows are too large; ask for smaller values, or write them to a table");
+            Verdict::user("result_too_large", message)
+        }
         Error::Server(complaint) => complained(&complaint),
     }
 }
@@ -107,22 +118,17 @@ fn statements(job: &Job, told: &Told) -> Result<Vec<String>, Verdict> {
         None => told.config.query.clone().unwrap_or_default(),
     };
     let bound = parameters(&told.config).and_then(|parameters| sql::statements(&query, &parameters));
-    let statements = bound.map_err(|rejected| Verdict::rejected("bad_query", rejected))?;
-    if statements.iter().any(|statement| statement.len() as u64 > QUERY_BYTES_MAX) {
-        let message = format!("a statement is longer than {QUERY_BYTES_MAX} bytes");
-        return Err(Verdict::rejected("bad_query", message));
-    }
-    Ok(statements)
+    bound.map_err(|rejected| Verdict::rejected("bad_query", rejected))
 }
 
 fn read_script(job: &Job, script: &str) -> Result<String, Verdict> {
     let mut text = String::new();
     let path = job.files().work().join(script);
     let read = std::fs::File::open(path)
-        .and_then(|file| file.take(QUERY_BYTES_MAX + 1).read_to_string(&mut text))
+        .and_then(|file| file.take(sql::QUERY_BYTES_MAX as u64 + 1).read_to_string(&mut text))
         .map_err(|error| Verdict::user("no_script", format!("script {script}: {error}")))?;
-    if read as u64 > QUERY_BYTES_MAX {
-        let message = format!("script {script} is longer than {QUERY_BYTES_MAX} bytes");
+    if read > sql::QUERY_BYTES_MAX {
+        let message = format!("script {script} is longer than {} bytes", sql::QUERY_BYTES_MAX);
         return Err(Verdict::user("no_script", message));
     }
     Ok(text)
@@ -160,11 +166,15 @@ impl Query<'_> {
                 false => statement.clone(),
             };
             let mut operation = self.client.execute(session, &tagged).map_err(failed)?;
-            let held = |operation| Held { session: session.clone(), operation };
+            let peer = self.client.peer();
+            let held = |operation| Held { session: session.clone(), operation, peer };
             held(Some(operation.clone())).keep(self.job).map_err(driver)?;
             self.wait(&mut operation, place)?;
             if index + 1 == count {
+                // What is left to say to the server is not worth another run of what is done: the session's end follows, and
+                // the clean-up where that fails.
                 self.take_rows(&operation)?;
+                break;
             }
             self.client.close_operation(&operation).map_err(failed)?;
             held(None).keep(self.job).map_err(driver)?;
@@ -181,13 +191,16 @@ impl Query<'_> {
             self.voice.percent(told);
         }
         loop {
-            self.copy_log(operation)?;
+            self.copy_log(operation);
             let asked = Instant::now();
             let status = self.client.status(operation).map_err(failed)?;
             operation.has_rows = status.has_rows.unwrap_or(operation.has_rows);
             match status.state {
                 State::Running => {}
-                State::Finished => return self.copy_log(operation),
+                State::Finished => {
+                    self.copy_log(operation);
+                    return Ok(());
+                }
                 State::Cancelled => {
                     return Err(Verdict::user(
                         "query_cancelled",
@@ -195,7 +208,7 @@ impl Query<'_> {
                     ));
                 }
                 State::Failed => {
-                    self.copy_log(operation)?;
+                    self.copy_log(operation);
                     return Err(complained(&status.complaint));
                 }
             }
@@ -208,17 +221,13 @@ impl Query<'_> {
         }
     }
 
-    /// What the server has logged since, to the attempt's log.
-    fn copy_log(&mut self, operation: &Operation) -> Result<(), Verdict> {
+    /// What the server has logged since, to the attempt's log. No query fails because of it: a server may keep none, and that a
+    /// connection is lost shows at the next call that matters.
+    fn copy_log(&mut self, operation: &Operation) {
         while self.has_log {
-            let lines = match self.client.fetch_log(operation, LOG_LINES) {
-                Ok(lines) => lines,
-                // It keeps none.
-                Err(Error::Server(_)) => {
-                    self.has_log = false;
-                    return Ok(());
-                }
-                Err(error) => return Err(failed(error)),
+            let Ok(lines) = self.client.fetch_log(operation, LOG_LINES) else {
+                self.has_log = false;
+                return;
             };
             let mut out = std::io::stdout().lock();
             for line in lines.rows().filter_map(|row| row.first()?.as_str()) {
@@ -227,10 +236,9 @@ impl Query<'_> {
             }
             let _ = out.flush();
             if lines.len() == 0 {
-                return Ok(());
+                return;
             }
         }
-        Ok(())
     }
 
     fn take_rows(&mut self, operation: &Operation) -> Result<(), Verdict> {
@@ -244,14 +252,22 @@ impl Query<'_> {
         }
         let columns = self.client.columns(operation).map_err(failed)?;
         let mut sink = Sink::open(self.job, self.told, columns)?;
+        let mut rows_max = ROWS_FIRST;
         loop {
-            let rows = self.client.fetch(operation, FETCH_ROWS).map_err(failed)?;
+            let rows = self.client.fetch(operation, rows_max).map_err(failed)?;
             if rows.len() == 0 {
                 return sink.finish(self.voice);
             }
+            rows_max = next_rows(rows.len(), self.client.received());
             sink.take(&rows)?;
         }
     }
+}
+
+/// How many rows are fetched next, after so many of so many bytes.
+fn next_rows(rows: usize, bytes: usize) -> i64 {
+    let fit = ROWS_BYTES.saturating_mul(rows) / bytes.max(1);
+    i64::try_from(fit.clamp(1, ROWS_MAX)).unwrap_or(ROWS_FIRST)
 }
 
 #[cfg(test)]
@@ -266,10 +282,19 @@ mod tests {
             ),
             sql_state: "42P01".to_owned(),
             code: "10".to_owned(),
+            ..Complaint::default()
         };
         let said = complained(&complaint);
         assert_eq!(said.message(), "no such table\nCaused by: x (SQLSTATE 42P01) (error 10)");
         assert!(shortened(&"é".repeat(MESSAGE_BYTES_MAX)).len() <= MESSAGE_BYTES_MAX);
+    }
+
+    #[test]
+    fn large_rows_are_fetched_few_at_once() {
+        assert_eq!(next_rows(20, 2_000), 500);
+        assert_eq!(next_rows(20, 20 * 140_000), 29);
+        assert_eq!(next_rows(1, 60 << 20), 1);
+        assert_eq!(next_rows(usize::MAX, 0), 500);
     }
 
     #[test]
@@ -283,5 +308,7 @@ mod tests {
         };
         assert_eq!(class(Error::Server(shut)), "server_away");
         assert_eq!(class(Error::Server(Complaint::default())), "query_failed");
+        assert_eq!(class(Error::TooLarge), "result_too_large");
+        assert_eq!(not_begun(Error::TooLarge).failure().reason, "bad_answer");
     }
 }

@@ -1,4 +1,4 @@
-//! Results as HiveServer2 sends them, by columns or by rows, into JSON values: integers, doubles and truth values as such;
+//! Results as HiveServer2 sends them, column by column, into JSON values: integers, doubles and truth values as such;
 //! decimals, dates, times and nested values as the server writes them; bytes in Base64; what JSON has no number for as a name.
 
 use base64::Engine as _;
@@ -74,14 +74,17 @@ impl RowSet {
                 "results serialised by tasks; set hive.server2.thrift.resultset.serialize.in.tasks=false";
             return Err(Error::Strange(message.to_owned()));
         }
-        let columns: Vec<Vec<Json>> = match sent.list(3) {
-            [] => by_rows(sent.list(2))?,
-            columns => columns.iter().map(cells).collect::<Result<_, _>>()?,
-        };
+        let columns: Vec<Vec<Json>> = sent.list(3).iter().map(cells).collect::<Result<_, _>>()?;
         if columns.iter().any(|column| column.len() != columns[0].len()) {
             return Err(Error::Strange("columns of different lengths".to_owned()));
         }
         Ok(RowSet { columns })
+    }
+
+    /// Rows of one column.
+    #[cfg(test)]
+    pub fn of_texts(texts: &[&str]) -> RowSet {
+        RowSet { columns: vec![texts.iter().map(|text| Json::from(*text)).collect()] }
     }
 
     /// How many rows there are.
@@ -115,26 +118,6 @@ fn cells(column: &Value) -> Result<Vec<Json>, Error> {
 
 /// The list of a column in which bytes are just bytes.
 const BINARY_COLUMN: i16 = 8;
-
-/// Rows of old servers: lists of unions by type, in which what is not set is null.
-fn by_rows(rows: &[Value]) -> Result<Vec<Vec<Json>>, Error> {
-    let width = rows.first().map_or(0, |row| row.list(1).len());
-    let mut columns = vec![Vec::new(); width];
-    for row in rows {
-        let values = row.list(1);
-        if values.len() != width {
-            return Err(Error::Strange("rows of different lengths".to_owned()));
-        }
-        for (column, value) in columns.iter_mut().zip(values) {
-            let typed = match value {
-                Value::Struct(fields) => fields.first().and_then(|(_, typed)| typed.field(1)),
-                _ => None,
-            };
-            column.push(typed.map_or(Ok(Json::Null), |value| cell(value, false))?);
-        }
-    }
-    Ok(columns)
-}
 
 fn cell(value: &Value, is_binary: bool) -> Result<Json, Error> {
     Ok(match value {
@@ -186,14 +169,6 @@ mod tests {
         assert_eq!(rows[1], json!(["1", "NaN", null]));
         assert_eq!((&rows[2][1], &rows[3][1]), (&json!("Infinity"), &json!("-Infinity")));
         assert_eq!((&rows[7][0], &rows[8][0]), (&json!(null), &json!(null)));
-    }
-
-    #[test]
-    fn old_servers_send_rows() {
-        let set = |value| Value::Struct(vec![(6, Value::Struct(value))]);
-        let row = Value::Struct(vec![(1, Value::List(vec![set(vec![(1, Value::text("a"))]), set(vec![])]))]);
-        let set = RowSet::of(Some(Value::Struct(vec![(2, Value::List(vec![row]))]))).unwrap();
-        assert_eq!(set.rows().map(|row| json!(row)).collect::<Vec<_>>(), [json!(["a", null])]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The calls of HiveServer2 (TCLIService) that a query needs, field by field as its Thrift definition numbers them.
 
 use std::io;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use thrift::ProtocolErrorKind;
 use thrift::protocol::{
     TBinaryInputProtocol, TBinaryOutputProtocol, TInputProtocol as _, TMessageIdentifier, TMessageType,
     TOutputProtocol as _,
@@ -33,12 +35,22 @@ pub enum Error {
     /// What the server says is not what it should.
     #[error("the server's answer makes no sense: {0}")]
     Strange(String),
+    /// It is larger than any answer may be.
+    #[error("an answer of more than {MESSAGE_BYTES_MAX} bytes")]
+    TooLarge,
     /// What this executor is told of the server cannot be.
     #[error("{0}")]
     Settings(String),
     /// The server says no.
     #[error(transparent)]
     Server(#[from] Complaint),
+}
+
+impl Error {
+    /// Whether the server says that it knows no such session or operation.
+    pub fn is_unknown_handle(&self) -> bool {
+        matches!(self, Error::Server(complaint) if complaint.is_unknown_handle)
+    }
 }
 
 /// What a server says of a failure.
@@ -50,6 +62,8 @@ pub struct Complaint {
     pub sql_state: String,
     /// The server's own number of it; empty when there is none.
     pub code: String,
+    /// Whether it is that a handle is none of the server's.
+    pub is_unknown_handle: bool,
 }
 
 fn suffix(before: &str, text: &str) -> String {
@@ -69,6 +83,7 @@ impl From<thrift::Error> for Error {
     fn from(error: thrift::Error) -> Self {
         match error {
             thrift::Error::Transport(error) => Error::Away(error.message),
+            thrift::Error::Protocol(error) if error.kind == ProtocolErrorKind::SizeLimit => Error::TooLarge,
             other => Error::Strange(other.to_string()),
         }
     }
@@ -154,12 +169,29 @@ pub struct Client {
     server: String,
     /// Longest time for one answer.
     wait: Duration,
+    /// When all of it must have an end.
+    deadline: Option<Instant>,
     sequence: i32,
 }
 
 impl Client {
     pub fn new(connection: Connection, server: &str, wait: Duration) -> Self {
-        Client { connection, server: server.to_owned(), wait, sequence: 0 }
+        Client { connection, server: server.to_owned(), wait, deadline: None, sequence: 0 }
+    }
+
+    /// From now on nothing is waited for longer than until then.
+    pub fn until(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// Where the server is.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.connection.peer()
+    }
+
+    /// Size of the last answer.
+    pub fn received(&self) -> usize {
+        self.connection.received()
     }
 
     /// Opens a session with these properties.
@@ -200,6 +232,7 @@ impl Client {
             message: said.string(5).unwrap_or_default(),
             sql_state: said.string(3).unwrap_or_default(),
             code: code.map(|code| code.to_string()).unwrap_or_default(),
+            ..Complaint::default()
         };
         let done = match said.field(10).and_then(|progress| progress.field(3)) {
             Some(Value::Double(done)) if done.is_finite() => Some(done.clamp(0.0, 1.0)),
@@ -275,8 +308,10 @@ impl Client {
         protocol.write_message_begin(&TMessageIdentifier::new(method, TMessageType::Call, self.sequence))?;
         Value::Struct(vec![(1, request)]).write(&mut protocol)?;
         protocol.write_message_end()?;
-        self.connection.send(&message, self.wait)?;
-        self.receive(method)
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.connection.send(&message, left.map_or(self.wait, |left| self.wait.min(left)))?;
+        let answer = self.receive(method);
+        if self.connection.is_too_large() { Err(Error::TooLarge) } else { answer }
     }
 
     fn receive(&mut self, method: &str) -> Result<Value, Error> {
@@ -297,14 +332,41 @@ impl Client {
     }
 }
 
+/// How servers say that a session or an operation is none of theirs: Hive's own and Spark's, which has its code.
+const UNKNOWN_HANDLE: [&str; 4] = [
+    "Invalid SessionHandle",
+    "Invalid OperationHandle",
+    "Session does not exist",
+    "Operation does not exist",
+];
+
 fn complaint(status: Option<&Value>) -> Complaint {
     let text = |id| status.and_then(|status| status.string(id)).unwrap_or_default();
     let code = status.and_then(|status| status.integer(4)).filter(|code| *code != 0);
     let is_invalid_handle = status.and_then(|status| status.integer(1)) == Some(4);
     let mut message = text(5);
+    let is_unknown_handle = is_invalid_handle || UNKNOWN_HANDLE.iter().any(|words| message.contains(words));
     if message.is_empty() {
         message = if is_invalid_handle { "unknown handle" } else { "no reason given" }.to_owned();
     }
     let code = code.map(|code| code.to_string()).unwrap_or_default();
-    Complaint { message, sql_state: text(3), code }
+    Complaint { message, sql_state: text(3), code, is_unknown_handle }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_knows_no_such_handle_says_that_it_is_gone() {
+        let said = |code, message: &str| {
+            let status = Value::Struct(vec![(1, Value::I32(code)), (5, Value::text(message))]);
+            Error::from(complaint(Some(&status))).is_unknown_handle()
+        };
+        let spark =
+            "Invalid OperationHandle: OperationHandle [opType=EXECUTE_STATEMENT, getHandleIdentifier()=1]";
+        assert!(said(3, spark) && said(3, "Session does not exist!") && said(4, ""));
+        assert!(!said(3, "") && !said(3, "the metastore is down"));
+        assert!(!Error::Away("Invalid SessionHandle".to_owned()).is_unknown_handle());
+    }
 }

@@ -1,15 +1,18 @@
-//! Where rows go: the step's outputs, or a file as CSV or JSON lines. A file has its name only once it is whole.
+//! Where rows go: the step's outputs, or a file as CSV or JSON lines, in the run's workspace, be that a directory or in a store.
+//! A file has its name only once it is whole.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use meson_store::Uri;
 use serde_json::{Map, Value, json};
 
 use super::rows::{Column, RowSet};
 use super::{Format, Results, Told};
 use crate::drive::{Job, Verdict, Voice};
 use crate::events::OUTPUT_BYTES_MAX;
+use crate::fs;
 use crate::runners::Rejected;
 
 /// Most rows that a step may ask for as outputs.
@@ -39,7 +42,17 @@ pub struct Sink {
 
 enum To {
     Outputs { rows: Vec<Value>, rows_max: u64, bytes: usize },
-    File { path: PathBuf, part: PathBuf, rows: Rows },
+    File { place: Place, part: PathBuf, rows: Rows },
+}
+
+/// Where a file is to be once it is whole.
+enum Place {
+    /// As steps know it, and without any links in it.
+    Here {
+        path: PathBuf,
+        real: PathBuf,
+    },
+    There(Uri),
 }
 
 enum Rows {
@@ -55,14 +68,11 @@ impl Sink {
             (Some(Results::File), Some(path)) => {
                 let format = format(path, told.config.format)
                     .map_err(|rejected| Verdict::rejected("bad_configuration", rejected))?;
-                // A workspace that is an URI is no place for files of this machine.
-                let base = if workspace.starts_with('/') { workspace.into() } else { job.files().work() };
-                open_file(base.join(path), format, &columns, told.file_bytes_max).map_err(disk)?
+                let (place, part) = place(&workspace, &job.files().work(), path)?;
+                let rows = open_file(&part, format, &columns, told.file_bytes_max).map_err(disk)?;
+                To::File { place, part, rows }
             }
-            _ => {
-                let rows_max = told.config.max_rows.unwrap_or(ROWS_MAX_DEFAULT);
-                To::Outputs { rows: Vec::new(), rows_max, bytes: 0 }
-            }
+            _ => outputs(&columns, told.config.max_rows.unwrap_or(ROWS_MAX_DEFAULT))?,
         };
         if !matches!(to, To::File { rows: Rows::Csv(_), .. }) {
             are_distinct(&columns)?;
@@ -84,16 +94,14 @@ impl Sink {
                     if self.row_count > *rows_max {
                         return Err(too_large(&format!("more than {rows_max} rows (`max_rows`)")));
                     }
-                    if *bytes > OUTPUT_BYTES_MAX - OUTPUT_BYTES_RESERVED {
-                        return Err(too_large(&format!("more than the {OUTPUT_BYTES_MAX} bytes of outputs")));
-                    }
+                    are_outputs(*bytes)?;
                     rows.push(row);
                 }
                 To::File { rows: Rows::JsonLines(file), .. } => {
                     writeln!(file, "{}", object(&self.columns, row)).map_err(disk)?;
                 }
                 To::File { rows: Rows::Csv(file), .. } => {
-                    file.write_record(row.into_iter().map(text)).map_err(|error| disk(error.into()))?;
+                    file.write_record(row.into_iter().map(text)).map_err(|error| disk(io_error(error)))?;
                 }
             }
         }
@@ -102,24 +110,22 @@ impl Sink {
 
     /// There are no more: says what there is.
     pub fn finish(self, voice: &Voice) -> Result<(), Verdict> {
-        let columns: Vec<_> =
-            self.columns.iter().map(|column| json!({ "name": column.name, "type": column.kind })).collect();
         let mut output = Map::new();
         output.insert("row_count".to_owned(), json!(self.row_count));
         match self.to {
             To::Outputs { rows, .. } => {
-                output.insert("columns".to_owned(), json!(columns));
+                output.insert("columns".to_owned(), described(&self.columns));
                 output.insert("rows".to_owned(), Value::Array(rows));
             }
-            To::File { path, part, rows } => {
+            To::File { place, part, rows } => {
                 let file = match rows {
                     Rows::JsonLines(file) => file,
                     Rows::Csv(file) => file.into_inner().map_err(|error| disk(error.into_error()))?,
                 };
-                file.close().and_then(|()| std::fs::rename(&part, &path)).map_err(disk)?;
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                file.close().map_err(disk)?;
+                let (name, path, uri) = place.take(&part)?;
                 output.insert("path".to_owned(), json!(path));
-                voice.artifact(&name, &format!("file://{}", path.display()));
+                voice.artifact(&name, &uri);
             }
         }
         voice.output(output);
@@ -127,23 +133,120 @@ impl Sink {
     }
 }
 
-fn open_file(path: PathBuf, format: Format, columns: &[Column], bytes_max: u64) -> io::Result<To> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
+/// For rows that are outputs. Their columns are outputs too.
+fn outputs(columns: &[Column], rows_max: u64) -> Result<To, Verdict> {
+    let bytes = described(columns).to_string().len();
+    are_outputs(bytes)?;
+    Ok(To::Outputs { rows: Vec::new(), rows_max, bytes })
+}
+
+/// That so many bytes may be.
+fn are_outputs(bytes: usize) -> Result<(), Verdict> {
+    match bytes > OUTPUT_BYTES_MAX - OUTPUT_BYTES_RESERVED {
+        true => Err(too_large(&format!("more than the {OUTPUT_BYTES_MAX} bytes of outputs"))),
+        false => Ok(()),
     }
-    let mut part = path.clone().into_os_string();
+}
+
+impl Place {
+    /// Gives what is whole its place; its name, its path and its URI.
+    fn take(self, part: &Path) -> Result<(String, String, String), Verdict> {
+        match self {
+            Place::Here { path, real } => {
+                // A link of that name is replaced, not followed.
+                std::fs::rename(part, real).map_err(disk)?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Ok((name, path.display().to_string(), format!("file://{}", path.display())))
+            }
+            Place::There(uri) => {
+                // This thread is the query's own, so it may wait.
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.map_err(disk)?.block_on(fs::put(part, &uri)).map_err(|error| {
+                    if error.is_retryable() {
+                        Verdict::platform("workspace_unavailable", error)
+                    } else {
+                        Verdict::user("result_refused", error)
+                    }
+                })?;
+                // Otherwise it goes with the attempt's other files.
+                let _ = std::fs::remove_file(part);
+                let name = uri.name().unwrap_or_default().to_owned();
+                Ok((name, uri.to_string(), uri.to_string()))
+            }
+        }
+    }
+}
+
+/// Where a file is to be, by its path in the workspace, and where it grows. What grows for a store does so among the attempt's
+/// own files; so does all where there is no workspace.
+fn place(workspace: &str, work: &Path, path: &str) -> Result<(Place, PathBuf), Verdict> {
+    if workspace.contains("://") {
+        let bad = |error| Verdict::user("bad_path", error);
+        let uri = Uri::parse(workspace).and_then(|base| base.join(path)).map_err(bad)?;
+        return Ok((Place::There(uri), part_of(&real(work, path)?)));
+    }
+    let base = if workspace.starts_with('/') { Path::new(workspace) } else { work };
+    let real = real(base, path)?;
+    let part = part_of(&real);
+    Ok((Place::Here { path: base.join(path), real }, part))
+}
+
+fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.to_owned().into_os_string();
     part.push(".part");
-    let part = PathBuf::from(part);
-    let file = Bounded { file: BufWriter::new(File::create(&part)?), left: bytes_max };
-    let rows = match format {
+    part.into()
+}
+
+/// The path with the directories above it, made now, and without links: a step in a container that is given the workspace
+/// may have left one there that leads to where only this process may write.
+fn real(base: &Path, path: &str) -> Result<PathBuf, Verdict> {
+    let base = base.canonicalize().map_err(disk)?;
+    let path = Path::new(path);
+    let mut real = base.clone();
+    for name in path.parent().into_iter().flat_map(Path::components) {
+        let Component::Normal(name) = name else { continue };
+        real.push(name);
+        match std::fs::create_dir(&real) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(disk(error)),
+            Ok(()) | Err(_) => real = real.canonicalize().map_err(disk)?,
+        }
+        if !real.starts_with(&base) {
+            let message = format!("`{}` leads out of the workspace by a link in it", path.display());
+            return Err(Verdict::user("bad_path", message));
+        }
+    }
+    real.push(path.file_name().unwrap_or_default());
+    Ok(real)
+}
+
+fn open_file(part: &Path, format: Format, columns: &[Column], bytes_max: u64) -> io::Result<Rows> {
+    // What an earlier attempt left. Made anew it is no link of anybody's.
+    match std::fs::remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = Bounded { file: BufWriter::new(File::create_new(part)?), left: bytes_max };
+    Ok(match format {
         Format::JsonLines => Rows::JsonLines(file),
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(file);
-            writer.write_record(columns.iter().map(|column| &column.name))?;
+            writer.write_record(columns.iter().map(|column| &column.name)).map_err(io_error)?;
             Rows::Csv(Box::new(writer))
         }
-    };
-    Ok(To::File { path, part, rows })
+    })
+}
+
+/// What is told of columns beside their rows.
+fn described(columns: &[Column]) -> Value {
+    columns.iter().map(|column| json!({ "name": column.name, "type": column.kind })).collect()
+}
+
+/// As the file said it: the writer of CSV hides what sort of error it was.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 fn are_distinct(columns: &[Column]) -> Result<(), Verdict> {
@@ -210,5 +313,83 @@ impl Write for Bounded {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(count: usize) -> Vec<Column> {
+        (0..count).map(|number| Column { name: format!("column{number}"), kind: "string" }).collect()
+    }
+
+    fn rows(text: &str) -> RowSet {
+        RowSet::of_texts(&[text])
+    }
+
+    fn reason(failed: Verdict) -> String {
+        failed.failure().reason
+    }
+
+    #[test]
+    fn a_file_that_becomes_too_large_is_the_steps_own_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        for format in [Format::Csv, Format::JsonLines] {
+            let part = dir.path().join("x.part");
+            let rows_of = open_file(&part, format, &columns(1), 10).unwrap();
+            let place = Place::Here { path: dir.path().join("x"), real: dir.path().join("x") };
+            let mut sink =
+                Sink { columns: columns(1), row_count: 0, to: To::File { place, part, rows: rows_of } };
+            // CSV has a buffer of its own.
+            let taken = sink.take(&rows(&"x".repeat(100_000)));
+            assert_eq!(reason(taken.unwrap_err()), "result_too_large", "{format:?}");
+        }
+    }
+
+    #[test]
+    fn columns_count_as_outputs() {
+        assert_eq!(reason(outputs(&columns(2_000), 10).err().unwrap()), "result_too_large");
+        let To::Outputs { bytes, .. } = outputs(&columns(1_000), 10).unwrap() else { panic!("no outputs") };
+        let left = OUTPUT_BYTES_MAX - OUTPUT_BYTES_RESERVED - bytes;
+        for (text_bytes, fits) in [(left - 20, true), (left, false)] {
+            let to = outputs(&columns(1_000), 10).unwrap();
+            let mut sink = Sink { columns: columns(1), row_count: 0, to };
+            assert_eq!(sink.take(&rows(&"x".repeat(text_bytes))).is_ok(), fits);
+        }
+    }
+
+    #[test]
+    fn a_link_leads_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, outside) = (dir.path().join("base"), dir.path().join("outside"));
+        std::fs::create_dir_all(&base).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, base.join("out")).unwrap();
+        std::os::unix::fs::symlink(outside.join("target"), base.join("x.csv.part")).unwrap();
+        let workspace = base.display().to_string();
+        for path in ["out/x.csv", "out/new/x.csv"] {
+            let refused = place(&workspace, &base, path).err().unwrap();
+            assert_eq!(reason(refused), "bad_path", "{path}");
+        }
+        let (place, part) = place(&workspace, &base, "./x.csv").unwrap();
+        open_file(&part, Format::Csv, &columns(1), 100).unwrap();
+        let (name, path, uri) = place.take(&part).unwrap();
+        assert_eq!((name.as_str(), uri), ("x.csv", format!("file://{path}")));
+        assert!(base.join("x.csv").is_file());
+        assert_eq!(std::fs::read_dir(outside).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_workspace_in_a_store_gets_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work");
+        std::fs::create_dir_all(&work).unwrap();
+        let workspace = format!("file://{}/shared/g1-x", dir.path().display());
+        let (place, part) = place(&workspace, &work, "out/x.jsonl").unwrap();
+        open_file(&part, Format::JsonLines, &columns(1), 100).unwrap();
+        let (name, path, uri) = place.take(&part).unwrap();
+        assert_eq!((name.as_str(), path, uri.clone()), ("x.jsonl", uri, format!("{workspace}/out/x.jsonl")));
+        assert!(dir.path().join("shared/g1-x/out/x.jsonl").is_file() && !part.exists());
     }
 }

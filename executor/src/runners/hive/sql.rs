@@ -1,6 +1,8 @@
 //! Reads SQL just so far that parameters and statements are found: strings, quoted names and comments are told from the
 //! rest. Where Hive and Spark read a text differently it is refused, since what is put in must be safe with both.
 
+use std::collections::BTreeSet;
+
 use super::literal::Parameters;
 use crate::runners::Rejected;
 
@@ -19,30 +21,51 @@ enum Piece<'a> {
     End,
 }
 
+/// Longest query, as it is written and with its parameters put in.
+pub const QUERY_BYTES_MAX: usize = 4 << 20;
+
 /// The statements of a text, with all parameters put in.
 ///
 /// # Errors
-/// When the text cannot be read, or names and parameters do not match.
+/// When the text cannot be read, becomes too long, or names and parameters do not match.
 pub fn statements(text: &str, parameters: &Parameters) -> Result<Vec<String>, Rejected> {
     let mut statements = vec![];
     let mut statement = String::new();
     let mut is_empty = true;
-    let mut used = Vec::new();
+    let mut used = BTreeSet::new();
+    let mut bytes_left = QUERY_BYTES_MAX;
+    // Asked before anything is put in: a parameter that is named often would need more memory than there is.
+    let mut allow = |text: &str| match bytes_left.checked_sub(text.len()) {
+        Some(left) => {
+            bytes_left = left;
+            Ok(())
+        }
+        None => {
+            Err(Rejected(format!("the query with its parameters is longer than {QUERY_BYTES_MAX} bytes")))
+        }
+    };
     for piece in pieces(text)?.into_iter().chain([Piece::End]) {
         match piece {
             Piece::Text(text) => {
                 is_empty &= text.trim().is_empty();
+                allow(text)?;
                 statement.push_str(text);
             }
             Piece::Quoted(text) => {
                 is_empty = false;
+                allow(text)?;
                 statement.push_str(text);
             }
-            Piece::Comment(text) => statement.push_str(text),
+            Piece::Comment(text) => {
+                allow(text)?;
+                statement.push_str(text);
+            }
             Piece::Parameter(name) => {
                 is_empty = false;
-                statement.push_str(parameters.literal(name)?);
-                used.push(name);
+                let literal = parameters.literal(name)?;
+                allow(literal)?;
+                statement.push_str(literal);
+                used.insert(name);
             }
             Piece::End => {
                 let ended = std::mem::take(&mut statement);
@@ -189,12 +212,18 @@ fn unread(text: &str, at: usize, why: &str) -> Rejected {
 }
 
 /// Commands that servers know by the first word, before anything is read as SQL: no comment may stand before them.
-const COMMANDS: [&str; 8] = ["set", "reset", "dfs", "add", "list", "reload", "compile", "delete"];
+const COMMANDS: [&str; 7] = ["set", "reset", "dfs", "add", "list", "reload", "compile"];
+
+/// What the command `delete` deletes; else the word begins a statement of SQL.
+const DELETED: [&str; 6] = ["jar", "jars", "file", "files", "archive", "archives"];
 
 /// Whether a comment may be put before a statement.
 pub fn may_follow_comment(statement: &str) -> bool {
-    let word = statement.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-    !COMMANDS.contains(&word.to_ascii_lowercase().as_str())
+    let mut words = statement.split(|c: char| !c.is_ascii_alphanumeric());
+    let is = |word: &str, among: &[&str]| among.iter().any(|one| one.eq_ignore_ascii_case(word));
+    let first = words.next().unwrap_or_default();
+    let second = words.find(|word| !word.is_empty()).unwrap_or_default();
+    !is(first, &COMMANDS) && !(is(first, &["delete"]) && is(second, &DELETED))
 }
 
 #[cfg(test)]
@@ -243,11 +272,21 @@ mod tests {
         let text = "-- first;\nset x=1; ;\n/* ; */ select ';' as `;` -- ;\n;\n-- rest";
         let expected = ["-- first;\nset x=1", "/* ; */ select ';' as `;` -- ;"];
         assert_eq!(bound(text).unwrap(), expected);
-        assert!(
-            !may_follow_comment("SET x=1")
-                && may_follow_comment("settle")
-                && may_follow_comment("(select 1)")
-        );
+        for command in ["SET x=1", "delete\tJAR /x.jar", "LIST FILES"] {
+            assert!(!may_follow_comment(command), "{command}");
+        }
+        for sql in ["settle", "(select 1)", "(set)", "DELETE FROM t", "delete\nfrom jar"] {
+            assert!(may_follow_comment(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_query_has_a_largest_size() {
+        let value = json!({ "a": "'".repeat(100_000) });
+        let parameters = Parameters::new(value.as_object().unwrap(), &serde_json::Map::new()).unwrap();
+        assert!(statements(&":a,".repeat(6), &parameters).is_ok());
+        let refused = statements(&"SELECT :a;".repeat(8), &parameters).unwrap_err();
+        assert!(refused.0.contains("longer than"), "{refused}");
     }
 
     #[test]
