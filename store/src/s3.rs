@@ -270,7 +270,7 @@ mod tests {
     async fn large_files_go_in_parts() {
         let (dir, store) = (tempfile::tempdir().unwrap(), InMemory::new());
         let (from, uri) = (dir.path().join("from"), Uri::parse("s3://bucket/x").unwrap());
-        let content: Vec<u8> = (0..9 * PART_BYTES as u64 / 16 + 1)
+        let content: Vec<u8> = (0..5 * PART_BYTES as u64 / 16 + 1)
             .flat_map(|number| [number, !number])
             .flat_map(u64::to_le_bytes)
             .collect();

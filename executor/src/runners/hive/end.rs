@@ -144,3 +144,98 @@ fn answered(said: Result<(), Error>) -> Result<(), Error> {
         said => said,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use serde_json::json;
+    use thrift::protocol::{
+        TBinaryInputProtocol, TBinaryOutputProtocol, TInputProtocol as _, TMessageIdentifier, TMessageType,
+        TOutputProtocol as _,
+    };
+
+    use super::*;
+    use crate::runners::hive::Auth;
+    use crate::runners::hive::wire::{self, Value};
+
+    /// Status codes of answers.
+    const GOOD: i32 = 0;
+    const BAD: i32 = 3;
+    /// States of operations.
+    const RUNS: i32 = 1;
+    const CANCELLED: i32 = 3;
+
+    fn answer(code: i32, message: &str, state: i32) -> Value {
+        let status = Value::Struct(vec![(1, Value::I32(code)), (5, Value::text(message))]);
+        Value::Struct(vec![(1, status), (2, Value::I32(state))])
+    }
+
+    /// A server that gives these answers to one client; in the end, what it was asked for.
+    fn server(answers: Vec<Value>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = move || {
+            let stream = listener.accept().unwrap().0;
+            let mut from = TBinaryInputProtocol::new(stream.try_clone().unwrap(), true);
+            let mut to = TBinaryOutputProtocol::new(stream, true);
+            let mut calls = Vec::new();
+            for answer in answers {
+                let Ok(asked) = from.read_message_begin() else { break };
+                wire::read_struct(&mut from).unwrap();
+                let reply = TMessageIdentifier::new(&*asked.name, TMessageType::Reply, asked.sequence_number);
+                to.write_message_begin(&reply).unwrap();
+                Value::Struct(vec![(0, answer)]).write(&mut to).unwrap();
+                to.flush().unwrap();
+                calls.push(asked.name);
+            }
+            calls
+        };
+        (address, std::thread::spawn(serve))
+    }
+
+    /// How the end goes at a server with these answers, and what it was asked for.
+    fn ended(answers: Vec<Value>) -> (Result<bool, Error>, Vec<String>) {
+        let (address, server) = server(answers);
+        let way = Way {
+            // Nobody: what is held tells where to go.
+            server: "127.0.0.1:1".to_owned(),
+            user: String::new(),
+            auth: Auth::Nosasl,
+            tls: false,
+            ca_file: String::new(),
+            password_file: String::new(),
+            call_timeout_ms: 10_000,
+        };
+        let handle = json!({ "id": [1], "secret": [2] });
+        let operation = json!({ "handle": handle, "kind": 0, "has_rows": false });
+        let held = json!({ "session": handle, "operation": operation, "peer": address });
+        let held: Held = serde_json::from_value(held).unwrap();
+        let done = finish(&way, &held, Instant::now() + CALL_MAX);
+        (done, server.join().unwrap())
+    }
+
+    #[test]
+    fn the_end_is_asked_for_before_the_server_forgets() {
+        let good = || answer(GOOD, "", CANCELLED);
+        let (done, calls) = ended(vec![good(), good(), good(), good()]);
+        assert_eq!(done, Ok(true));
+        assert_eq!(calls, ["CancelOperation", "GetOperationStatus", "CloseOperation", "CloseSession"]);
+        let (done, calls) = ended(vec![good(), answer(GOOD, "", RUNS)]);
+        assert_eq!((done, calls.len()), (Ok(false), 2));
+    }
+
+    #[test]
+    fn only_what_the_server_does_not_know_is_gone() {
+        let (good, away) = (|| answer(GOOD, "", CANCELLED), || answer(BAD, "the metastore is down", 0));
+        let gone = |what: &str| answer(BAD, &format!("Invalid {what}: x"), 0);
+        let operation = || gone("OperationHandle");
+        let (done, _) = ended(vec![operation(), operation(), operation(), gone("SessionHandle")]);
+        assert_eq!(done, Ok(true));
+        for answers in [vec![away(), away()], vec![good(), good(), away(), away()]] {
+            let (done, _) = ended(answers);
+            assert!(matches!(done, Err(Error::Server(_))), "{done:?}");
+        }
+    }
+}

@@ -223,7 +223,8 @@ pub fn may_follow_comment(statement: &str) -> bool {
     let is = |word: &str, among: &[&str]| among.iter().any(|one| one.eq_ignore_ascii_case(word));
     let first = words.next().unwrap_or_default();
     let second = words.find(|word| !word.is_empty()).unwrap_or_default();
-    !is(first, &COMMANDS) && !(is(first, &["delete"]) && is(second, &DELETED))
+    let is_command = is(first, &COMMANDS) || is(first, &["delete"]) && is(second, &DELETED);
+    !is_command
 }
 
 #[cfg(test)]
