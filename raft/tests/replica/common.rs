@@ -110,7 +110,6 @@ impl SnapshotView for View {
 
 /// A replica with its server.
 pub struct Node {
-    pub member: Member,
     pub replica: Replica,
     pub state: Shared,
     server: JoinHandle<()>,
@@ -222,8 +221,7 @@ impl Group {
             });
             let _ = serving.await;
         });
-        let member = self.member(place);
-        self.nodes[place] = Some(Node { member, replica, state, server, stop });
+        self.nodes[place] = Some(Node { replica, state, server, stop });
     }
 
     pub fn node(&self, place: usize) -> &Node {

@@ -280,7 +280,7 @@ async fn a_damaged_replica_is_rebuilt_from_its_peers_under_a_new_number() {
     group.holds(place, "after", "rebuild").await;
     let (old, new) = (group.node(leader), group.node(place));
     assert_eq!(new.state.toy().values, old.state.toy().values);
-    let archived = |node: &common::Node| node.replica.archive().scan_prefix(b"", None, 1000).unwrap();
+    let archived = |node: &crate::common::Node| node.replica.archive().scan_prefix(b"", None, 1000).unwrap();
     assert_eq!(archived(new), archived(old));
     assert_eq!(archived(new).len(), 60);
     group.shutdown().await;
@@ -315,7 +315,7 @@ async fn a_damaged_snapshot_is_not_taken_over() {
     let leader = group.leader().await;
     group.node(leader).replica.snapshot_now().await.unwrap();
     group.stop(leader).await;
-    let intact = std::fs::read(common::snapshot_path(&group.data_dir(leader))).unwrap();
+    let intact = std::fs::read(crate::common::snapshot_path(&group.data_dir(leader))).unwrap();
     let other = 1 - leader;
     group.holds(other, "a", "b").await;
     let address = group.member(other).raft_address;
