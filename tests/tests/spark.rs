@@ -215,6 +215,7 @@ object Waits {
     val begun = new java.io.FileOutputStream(go + ".begun", true)
     begun.write('x'); begun.close()
     sc.parallelize(1 to 4, 2).count()
+    // tidy: allow sleep: it is the step that waits
     sc.parallelize(1 to 4, 2).map { x => while (!new java.io.File(go).exists) Thread.sleep(100); x }.count()
     sc.stop()
   }
