@@ -185,7 +185,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// New whole lines, those of [`LOOK_BYTES_MAX`] at most; with `last`, also an unfinished one at the end. Of a line that
+    /// New whole lines, those of `LOOK_BYTES_MAX` bytes at most; with `last`, also an unfinished one at the end. Of a line that
     /// is too long comes just so much that `take` sees it.
     ///
     /// # Errors
