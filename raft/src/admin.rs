@@ -82,11 +82,6 @@ impl Replica {
                 return Err(AdminError::Refused(format!("replica {node_id} is not a member: add it first")));
             }
         }
-        if !self.has_taken_in(node_id) {
-            let text =
-                format!("replica {node_id} has taken nothing in yet: see that it runs, and wait for it");
-            return Err(AdminError::Refused(text));
-        }
         self.must_reach_quorum(&voters).await?;
         let changing = self.raft().change_membership(Change::ReplaceAllVoters(voters), false);
         changed(tokio::time::timeout(CHANGE_DEADLINE, changing).await)
@@ -273,13 +268,6 @@ impl Replica {
         let metrics = self.raft().server_metrics();
         let metrics = metrics.borrow();
         metrics.membership_config.membership().voter_ids().collect()
-    }
-
-    /// Whether a member has confirmed any entry to this leader. In a short log the lag does not tell.
-    fn has_taken_in(&self, node_id: u64) -> bool {
-        let metrics = self.raft().metrics().borrow().clone();
-        node_id == self.node_id()
-            || metrics.replication.is_some_and(|matched| matched.get(&node_id).is_some_and(Option::is_some))
     }
 
     /// Returns once the members as this leader has them are committed: they may be those of a change that was asked

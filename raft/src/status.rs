@@ -38,7 +38,7 @@ pub struct MemberStatus {
     pub member: Member,
     /// Whether it votes.
     pub voter: bool,
-    /// How many entries it is behind; known to the leader only.
+    /// How many entries it is behind; known to the leader only, and of a member that has confirmed any.
     pub lag: Option<u64>,
 }
 
@@ -49,7 +49,8 @@ pub fn status_of(metrics: &RaftMetrics<u64, Member>) -> Status {
     let next = metrics.last_log_index.map_or(0, |index| index + 1);
     let members = membership.nodes().map(|(id, member)| {
         let matched = metrics.replication.as_ref().and_then(|replication| replication.get(id));
-        let lag = matched.map(|matched| next.saturating_sub(matched.next_index()));
+        // In a short log one that has confirmed nothing at all would look as if it had nearly everything.
+        let lag = matched.copied().flatten().map(|matched| next.saturating_sub(matched.index + 1));
         MemberStatus { member: member.clone(), voter: voters.contains(id), lag }
     });
     Status {
