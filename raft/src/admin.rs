@@ -70,17 +70,14 @@ impl Replica {
             voters.remove(&old);
         }
         let lag = self.status().members.into_iter().find(|member| member.member.node_id == node_id);
-        match lag.map(|member| member.lag) {
-            Some(Some(lag)) if lag <= PROMOTE_LAG_MAX => {}
-            Some(lag) => {
-                let lag = lag.map_or_else(|| "an unknown number of".into(), |lag| lag.to_string());
-                return Err(AdminError::Refused(format!(
-                    "replica {node_id} is {lag} entries behind: wait for it"
-                )));
-            }
-            None => {
-                return Err(AdminError::Refused(format!("replica {node_id} is not a member: add it first")));
-            }
+        let why = match lag.map(|member| member.lag) {
+            Some(Some(lag)) if lag <= PROMOTE_LAG_MAX => None,
+            Some(Some(lag)) => Some(format!("is {lag} entries behind: wait for it")),
+            Some(None) => Some("has taken nothing in yet: see that it runs, and wait for it".to_owned()),
+            None => Some("is not a member: add it first".to_owned()),
+        };
+        if let Some(why) = why {
+            return Err(AdminError::Refused(format!("replica {node_id} {why}")));
         }
         self.must_reach_quorum(&voters).await?;
         let changing = self.raft().change_membership(Change::ReplaceAllVoters(voters), false);
