@@ -186,6 +186,11 @@ async fn how_queries_fail() -> anyhow::Result<()> {
         json!({ "retry": { "platform": { "retries": 1, "delay": "100ms" } } }),
     );
     let late = with(query("a", &sleeps(2, 300_000), json!({})), json!({ "timeout": "4s" }));
+    // Less than what follows the query needs by itself.
+    let eats = with(
+        query("a", &sleeps(2, 300_000), json!({})),
+        json!({ "resources": { "cpus": 0.1, "mem": "2MiB" } }),
+    );
     let cases = [
         (query("a", "SELECT * FROM nowhere", json!({})), "query_failed", "TABLE_OR_VIEW_NOT_FOUND"),
         (query("a", "SELEC 1", json!({})), "query_failed", "PARSE_SYNTAX_ERROR"),
@@ -198,6 +203,7 @@ async fn how_queries_fail() -> anyhow::Result<()> {
         (query("a", "SELECT 1", json!({ "auth": "nosasl" })), "bad_answer", "`auth`"),
         (away, "server_away", "no HiveServer2 at 127.0.0.1"),
         (late, "", ""),
+        (eats, "out_of_memory", "limit of 2097152"),
     ];
     let mut runs = Vec::new();
     for (number, (step, reason, text)) in cases.into_iter().enumerate() {
