@@ -130,21 +130,56 @@ impl Hdfs {
 
     /// Writes a new file, which nobody else may be writing.
     pub async fn write(&self, from: &Path, uri: &Uri) -> Result<(), Error> {
+        // The client's futures are large; two of them would be too much for the stack of a thread.
+        match Box::pin(self.write_in_parts(from, uri, None)).await {
+            // Hadoop's own client asks for the same block again; this one cannot, so each block is waited for instead.
+            Err(error) if is_behind(&error) => {
+                let status = async { self.client.get_file_info(&uri.path()).await.map_err(said(uri)) };
+                let status = within(self.limits.call, uri, status).await?;
+                within(self.limits.call, uri, self.remove(uri)).await?;
+                Box::pin(self.write_in_parts(from, uri, status.blocksize)).await
+            }
+            done => done,
+        }
+    }
+
+    /// Writes a new file, and has the name node confirm each part of so many bytes before the next is begun.
+    async fn write_in_parts(&self, from: &Path, uri: &Uri, part_bytes: Option<u64>) -> Result<(), Error> {
         let mut file = File::open(from).await.map_err(Error::local(from))?;
-        let options = WriteOptions::default();
-        let create = async { self.client.create(&uri.path(), &options).await.map_err(said(uri)) };
+        let (path, options) = (uri.path(), WriteOptions::default());
+        let create = async { self.client.create(&path, &options).await.map_err(said(uri)) };
         let mut writer = within(self.limits.call, uri, create).await?;
+        let part_bytes = part_bytes.unwrap_or(u64::MAX);
+        let mut room = part_bytes;
         loop {
-            let chunk = chunk(&mut file).await.map_err(Error::local(from))?;
+            let mut chunk = chunk(&mut file).await.map_err(Error::local(from))?;
             if chunk.is_empty() {
                 break;
             }
-            let write = async { writer.write_bytes(chunk).await.map_err(said(uri)) };
-            within(self.limits.idle, uri, write).await?;
+            while !chunk.is_empty() {
+                if room == 0 {
+                    let close = async { writer.close().await.map_err(said(uri)) };
+                    within(self.limits.idle, uri, close).await?;
+                    let append = async { self.client.append(&path).await.map_err(said(uri)) };
+                    writer = within(self.limits.call, uri, append).await?;
+                    room = part_bytes;
+                }
+                let piece = chunk.split_to(chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+                room -= piece.len() as u64;
+                let write = async { writer.write_bytes(piece).await.map_err(said(uri)) };
+                within(self.limits.idle, uri, write).await?;
+            }
         }
         let close = async { writer.close().await.map_err(said(uri)) };
         within(self.limits.idle, uri, close).await
     }
+}
+
+/// What the name node says to who asks for a block before the data nodes have told it of the last but one.
+const BEHIND: &str = "org.apache.hadoop.hdfs.server.namenode.NotReplicatedYetException";
+
+fn is_behind(error: &Error) -> bool {
+    matches!(error, Error::Away { why, .. } if why.starts_with(BEHIND))
 }
 
 /// The next piece of a file; empty at its end.
@@ -239,6 +274,7 @@ mod tests {
         assert!(!denied.is_retryable());
         let safe_mode = error("org.apache.hadoop.hdfs.server.namenode.SafeModeException");
         assert!(safe_mode.is_retryable() && !safe_mode.to_string().contains("\tat"));
+        assert!(is_behind(&error(BEHIND)) && !is_behind(&safe_mode) && !is_behind(&denied));
     }
 
     #[tokio::test]

@@ -147,6 +147,8 @@ impl Hdfs {
             ("dfs.blocksize", "1048576"),
             ("dfs.heartbeat.interval", "1"),
             ("dfs.datanode.du.reserved", "0"),
+            // As large clusters set it: the name node hears of a block well after the client has moved on to the next.
+            ("dfs.blockreport.incremental.intervalMsec", "250"),
         ])
     }
 
