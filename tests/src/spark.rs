@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use meson_chaos_tests::until;
@@ -54,6 +55,72 @@ pub fn local() -> anyhow::Result<Vec<(String, String)>> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into())
+}
+
+/// A jar with the classes of a Scala source, in a folder.
+///
+/// # Errors
+/// When it does not compile.
+pub fn jar(dir: &Path, name: &str, source: &str) -> anyhow::Result<PathBuf> {
+    let (file, jar) = (dir.join(format!("{name}.scala")), dir.join(format!("{name}.jar")));
+    std::fs::write(&file, source)?;
+    let output = Command::new("java")
+        .arg("-cp")
+        .arg(home()?.join("jars/*"))
+        .args(["scala.tools.nsc.Main", "-usejavacp", "-d"])
+        .args([&jar, &file])
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(jar)
+}
+
+/// Keeps whoever asks an application's interface waiting, and notes that somebody asked.
+const SLOW: &str = r#"import javax.servlet.{Filter, FilterChain, FilterConfig, ServletRequest, ServletResponse}
+class Slow extends Filter {
+  private var config: FilterConfig = _
+  override def init(given: FilterConfig): Unit = config = given
+  override def doFilter(request: ServletRequest, response: ServletResponse, chain: FilterChain): Unit = {
+    val asked = new java.io.FileOutputStream(config.getInitParameter("asked"), true)
+    asked.write('x'); asked.close()
+    // tidy: allow sleep: it is what makes it slow
+    Thread.sleep(config.getInitParameter("ms").toLong)
+    chain.doFilter(request, response)
+  }
+  override def destroy(): Unit = ()
+}
+"#;
+
+/// Makes the interface of applications slow, each answer of it.
+pub struct SlowInterface {
+    dir: TempDir,
+    jar: PathBuf,
+}
+
+impl SlowInterface {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// When Java or Spark are missing.
+    pub fn new() -> anyhow::Result<SlowInterface> {
+        let dir = tempfile::Builder::new().prefix("meson-slow-").tempdir()?;
+        let jar = jar(dir.path(), "slow", SLOW)?;
+        Ok(SlowInterface { dir, jar })
+    }
+
+    /// Properties of an application each of whose answers takes that long.
+    pub fn conf(&self, name: &str, pause: Duration) -> serde_json::Value {
+        serde_json::json!({
+            "spark.driver.extraClassPath": self.jar,
+            "spark.ui.filters": "Slow",
+            "spark.Slow.param.ms": pause.as_millis().to_string(),
+            "spark.Slow.param.asked": self.dir.path().join(name),
+        })
+    }
+
+    /// How often that application was asked.
+    pub fn asked(&self, name: &str) -> usize {
+        std::fs::read(self.dir.path().join(name)).map_or(0, |asked| asked.len())
+    }
 }
 
 /// A master and a worker. Ended when dropped.
@@ -171,23 +238,6 @@ impl Standalone {
     /// Where its files are.
     pub fn dir(&self) -> &Path {
         self.dir.path()
-    }
-
-    /// A jar with the classes of a Scala source.
-    ///
-    /// # Errors
-    /// When it does not compile.
-    pub fn jar(&self, source: &str) -> anyhow::Result<PathBuf> {
-        let (file, jar) = (self.dir.path().join("App.scala"), self.dir.path().join("app.jar"));
-        std::fs::write(&file, source)?;
-        let output = Command::new("java")
-            .arg("-cp")
-            .arg(home()?.join("jars/*"))
-            .args(["scala.tools.nsc.Main", "-usejavacp", "-d"])
-            .args([&jar, &file])
-            .output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        Ok(jar)
     }
 
     fn logs(&self) -> String {

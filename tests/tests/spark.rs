@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::ensure;
 use meson_chaos_tests::{Client, Cluster, Options, until};
 use meson_proto::v1::*;
-use meson_tests::spark::{Standalone, local};
+use meson_tests::spark::{SlowInterface, Standalone, jar, local};
 use meson_tests::system::{start, with};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -26,6 +27,9 @@ from pyspark.sql import SparkSession
 spark = SparkSession.builder.appName('a name of its own').getOrCreate()
 total = spark.sparkContext.parallelize(range(100), 4).sum()
 meson.output(total=total, arg=sys.argv[1], conf=spark.conf.get('spark.hadoop.text'))";
+
+/// An interface that takes so long for an answer is as good as none.
+const TOO_SLOW: Duration = Duration::from_secs(8);
 
 /// A text that breaks out of its place wherever it can.
 const HOSTILE: &str = "'\"; touch pwned; $(touch pwned) `touch pwned` \\ --conf x=y é";
@@ -56,9 +60,9 @@ SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
     let stall = json!({ "code": stalls, "stall": { "after": "4s" } });
     let timeout = with(step("a", json!({ "code": stalls }), "1GiB"), json!({ "timeout": "15s" }));
     // What takes connections and never answers holds the first port that the interface is looked for at.
-    let slow = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let conf = json!({ "spark.ui.port": slow.local_addr()?.port(), "spark.hadoop.text": "y" });
-    let slow = (json!({ "code": SPEAKS, "args": ["x"], "conf": conf }), slow);
+    let mute = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let conf = json!({ "spark.ui.port": mute.local_addr()?.port(), "spark.hadoop.text": "y" });
+    let beside_mute = json!({ "code": SPEAKS, "args": ["x"], "conf": conf });
     let silent = json!({ "code": SPEAKS, "args": ["x"], "conf": { "spark.ui.enabled": "false", "spark.hadoop.text": "y" } });
     let fails = [
         (
@@ -69,24 +73,38 @@ SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
         ),
         (step("a", json!({ "code": eats }), "1GiB"), FailureClass::User, "out_of_memory", "1073741824"),
         (step("a", stall, "1GiB"), FailureClass::Timeout, "stalled", "no task of local-"),
-        (timeout, FailureClass::Timeout, "timeout", "killed by order"),
+        // Executor or leader, whoever noticed first, has its own words for it.
+        (timeout, FailureClass::Timeout, "timeout", ""),
     ];
     let silent = start(&client, one("has-no-interface", step("a", silent, "1GiB"))).await?;
-    let slow = (start(&client, one("has-a-slow-interface", step("a", slow.0, "1GiB"))).await?, slow.1);
+    let beside_mute = start(&client, one("is-beside-a-mute-one", step("a", beside_mute, "1GiB"))).await?;
     let mut runs = Vec::new();
     for (number, (step, class, reason, text)) in fails.into_iter().enumerate() {
         runs.push((start(&client, one(&format!("fails-{number}"), step)).await?, class, reason, text));
     }
+    let (interface, go) = (SlowInterface::new()?, cluster.dir().join("go"));
+    let slow = interface.conf("slow", TOO_SLOW);
+    let slow = json!({ "code": WAITS, "args": [go], "conf": slow, "stall": { "after": "4s" } });
+    let slow = start(&client, one("has-a-slow-interface", step("a", slow, "1GiB"))).await?;
     client.succeed(&speaks).await?;
     let outputs: Value = serde_json::from_str(&client.nodes(&speaks).await?[0].outputs_json)?;
     ensure!(outputs == json!({ "total": 4950, "arg": HOSTILE, "conf": HOSTILE }), "{outputs}");
     client.succeed(&silent).await?;
-    client.succeed(&slow.0).await?;
+    client.succeed(&beside_mute).await?;
     for (run_id, class, reason, text) in runs {
         let failure = client.wait(&run_id).await?.failure.unwrap_or_default();
         ensure!(failure.reason == reason && failure.class() == class, "{reason}: {failure:?}");
         ensure!(failure.message.contains(text), "{text}: {failure:?}");
     }
+    // Nothing is held against whose own interface does not answer in time, and nothing else is taken for it.
+    until("it was asked in vain, for longer than it may stall", || async {
+        (interface.asked("slow") >= 3).then_some(())
+    })
+    .await?;
+    ensure!(client.nodes(&slow).await?[0].ended_at.is_none(), "it goes on");
+    std::fs::write(&go, "")?;
+    client.succeed(&slow).await?;
+    ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
     Ok(())
 }
 
@@ -172,7 +190,10 @@ async fn an_application_at_a_master_lives_and_ends_with_its_attempt() -> anyhow:
     ensure!(applications(&spark).await?.is_empty(), "when the run has ended nothing is left");
 
     // Executor and leader both die: the application goes on, and ran once.
-    let adopted = start(&client, one("adopted", waits(&go))).await?;
+    // Its interface is slow, but not too slow.
+    let (interface, mut step) = (SlowInterface::new()?, waits(&go));
+    merge(&mut step, interface.conf("adopted", Duration::from_millis(700)));
+    let adopted = start(&client, one("adopted", step)).await?;
     figures(&client, &adopted).await?;
     let first = applications(&spark).await?;
     cluster.kill_executor(0)?;
@@ -203,6 +224,13 @@ async fn an_application_at_a_master_lives_and_ends_with_its_attempt() -> anyhow:
     until_none(&spark).await
 }
 
+/// Adds properties of Spark to a step.
+fn merge(step: &mut Value, conf: Value) {
+    if let (Some(all), Value::Object(more)) = (step["config"]["conf"].as_object_mut(), conf) {
+        all.extend(more);
+    }
+}
+
 /// The same for a jar.
 const APP: &str = r#"import org.apache.spark.{SparkConf, SparkContext}
 object Waits {
@@ -226,7 +254,7 @@ object Waits {
 async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::Result<()> {
     let _turn = TURN.lock().await;
     let (spark, mut cluster, client) = on_cluster(2).await?;
-    let jar = spark.jar(APP)?.to_string_lossy().into_owned();
+    let jar = jar(spark.dir(), "app", APP)?.to_string_lossy().into_owned();
     let config = |arguments: &[&str]| {
         let conf =
             json!({ "spark.executor.memory": "512m", "spark.driver.memory": "512m", "spark.cores.max": 1 });
@@ -282,6 +310,30 @@ async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::
         client.succeed(run_id).await?;
         ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
     }
+
+    // Whose interface answers too late is found by what the master knows.
+    let (interface, go) = (SlowInterface::new()?, spark.dir().join("go-slow"));
+    let mut slow = with(step("a", config(&[&go.to_string_lossy()]), "256MiB"), retry);
+    merge(&mut slow, interface.conf("slow", TOO_SLOW));
+    let slow = start(&client, one("slow", slow)).await?;
+    let begun = go.with_extension("begun");
+    until("it has begun", || async { begun.exists().then_some(()) }).await?;
+    let first = drivers(&spark).await?;
+    for executor in [0, 1] {
+        cluster.kill_executor_and_attempts(executor)?;
+        cluster.start_executor(executor)?;
+    }
+    let asked = interface.asked("slow");
+    until("the second attempt follows a driver", || async {
+        let node = client.nodes(&slow).await.ok()?.into_iter().next()?;
+        (node.attempt == 2 && node.message.starts_with("driver ")).then_some(())
+    })
+    .await?;
+    until("it is asked again", || async { (interface.asked("slow") > asked).then_some(()) }).await?;
+    ensure!(drivers(&spark).await? == first, "the first driver lives on, alone");
+    std::fs::write(&go, "")?;
+    client.succeed(&slow).await?;
+    ensure!(std::fs::read(begun)? == b"x", "it began once");
 
     // Nobody is left to end it, and nobody wants it: the leader does.
     let astray = spark.dir().join("astray").to_string_lossy().into_owned();
