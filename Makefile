@@ -32,10 +32,9 @@ demo-full-setup:
 	@$(STAGE) "setup for the engines" scripts/setup demo-full
 
 # Wherever a program or test is built beside others it is chosen by its name, never by its package: the libraries below it would
-# be built a second time, with the features that this package alone asks for. What starts the engines belongs to the tests,
-# which ask for more than programs for users may have.
+# be built a second time, with the features that this package alone asks for.
 demo-full: demo-full-setup build engines example-data ## The same on real Hive, Spark, R, Scala, Docker and HDFS; needs root
-	@$(STAGE) "build what starts the engines (release)" $(CARGO) build --release --locked -p meson-tests --bin engines
+	@$(STAGE) "build what starts the engines (release)" $(CARGO) build --release --locked --bin engines
 	@$(STAGE) "full demo" scripts/demo-full "$(TARGET)/release" "$(TARGET)/release/engines" "$(TARGET)/demo-full" "$(DATA)"
 
 ##@ Check it

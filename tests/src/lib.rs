@@ -5,12 +5,6 @@
 //! `memory`, `secrets` (the running system, by [`system`]), `plugins` (kinds from outside), `mesos` (the same on a Mesos
 //! cluster), and `docker`, `hdfs`, `hive`, `languages` and `spark` (real engines).
 
-pub mod hdfs;
-pub mod hive;
-pub mod podman;
-pub mod ports;
-mod process;
-pub mod spark;
 pub mod system;
 pub mod waiting;
 

@@ -9,7 +9,7 @@ use meson_tests::{Findings, output_of, tracked_files};
 use serde_json::Value;
 
 /// Crate, and the workspace crates it may use. A crate that is missing here may use none and fails the test.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("meson-workflow", &[]),
     ("meson-proto", &[]),
     ("meson-mesos", &[]),
@@ -36,10 +36,18 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("meson-cli", &["meson-plugins", "meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),
+    ("meson-engines", &["meson-chaos-tests", "meson-spark"]),
     ("meson-bench", &["meson-chaos-tests", "meson-proto"]),
     (
         "meson-tests",
-        &["meson-chaos-tests", "meson-mesos", "meson-proto", "meson-spark", "meson-store", "meson-workflow"],
+        &[
+            "meson-chaos-tests",
+            "meson-engines",
+            "meson-mesos",
+            "meson-proto",
+            "meson-store",
+            "meson-workflow",
+        ],
     ),
 ];
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use meson_chaos_tests::{Client, Cluster, Options, until};
+use meson_engines::podman::{IMAGE, Podman};
 use meson_proto::v1::*;
-use meson_tests::podman::{IMAGE, Podman};
 use meson_tests::system::{start, with};
 use serde_json::{Value, json};
 

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use meson_chaos_tests::{Client, Cluster, Options, until};
+use meson_engines::hdfs::Hdfs;
+use meson_engines::hive::ThriftServer;
 use meson_proto::v1::*;
 use meson_store::{Error, Kind, Store, Uri};
-use meson_tests::hdfs::Hdfs;
-use meson_tests::hive::ThriftServer;
 use meson_tests::system::{noop, shell, start, with};
 use serde_json::{Value, json};
 

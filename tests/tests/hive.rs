@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use meson_chaos_tests::{Client, Cluster, Options, until};
+use meson_engines::hive::ThriftServer;
 use meson_proto::v1::*;
-use meson_tests::hive::ThriftServer;
 use meson_tests::system::{start, with};
 use nix::sys::signal::Signal;
 use serde_json::{Map, Value, json};

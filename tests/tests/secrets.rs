@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use meson_chaos_tests::{Client, Cluster, Options, until};
+use meson_engines::podman::{IMAGE, Podman};
 use meson_proto::v1::*;
-use meson_tests::podman::{IMAGE, Podman};
 use meson_tests::system::start;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use meson_chaos_tests::{Client, Cluster, Options, until};
+use meson_engines::spark::{SlowInterface, Standalone, jar, local};
 use meson_proto::v1::*;
-use meson_tests::spark::{SlowInterface, Standalone, jar, local};
 use meson_tests::system::{start, with};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -96,14 +96,22 @@ SparkContext().parallelize(range(2), 2).map(lambda x: time.sleep(600)).count()";
         ensure!(failure.reason == reason && failure.class() == class, "{reason}: {failure:?}");
         ensure!(failure.message.contains(text), "{text}: {failure:?}");
     }
-    // Nothing is held against whose own interface does not answer in time, and nothing else is taken for it.
+    nothing_is_held_against_a_slow_interface(&client, &slow, &interface, &go).await
+}
+
+async fn nothing_is_held_against_a_slow_interface(
+    client: &Client,
+    run_id: &str,
+    interface: &SlowInterface,
+    go: &Path,
+) -> anyhow::Result<()> {
     until("it was asked in vain, for longer than it may stall", || async {
         (interface.asked("slow") >= 3).then_some(())
     })
     .await?;
-    ensure!(client.nodes(&slow).await?[0].ended_at.is_none(), "it goes on");
-    std::fs::write(&go, "")?;
-    client.succeed(&slow).await?;
+    ensure!(client.nodes(run_id).await?[0].ended_at.is_none(), "it goes on");
+    std::fs::write(go, "")?;
+    client.succeed(run_id).await?;
     ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
     Ok(())
 }
@@ -250,16 +258,18 @@ object Waits {
 }
 "#;
 
+fn on_cluster_config(jar: &str, arguments: &[&str]) -> Value {
+    let conf =
+        json!({ "spark.executor.memory": "512m", "spark.driver.memory": "512m", "spark.cores.max": 1 });
+    json!({ "jar": jar, "main_class": "Waits", "deploy_mode": "cluster", "args": arguments, "conf": conf })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::Result<()> {
     let _turn = TURN.lock().await;
     let (spark, mut cluster, client) = on_cluster(2).await?;
     let jar = jar(spark.dir(), "app", APP)?.to_string_lossy().into_owned();
-    let config = |arguments: &[&str]| {
-        let conf =
-            json!({ "spark.executor.memory": "512m", "spark.driver.memory": "512m", "spark.cores.max": 1 });
-        json!({ "jar": jar, "main_class": "Waits", "deploy_mode": "cluster", "args": arguments, "conf": conf })
-    };
+    let config = |arguments: &[&str]| on_cluster_config(&jar, arguments);
     let retry = json!({ "retry": { "platform": { "retries": 3, "delay": "1s" } } });
 
     let fails = start(&client, one("fails", step("a", config(&["fail"]), "256MiB"))).await?;
@@ -311,39 +321,59 @@ async fn drivers_on_the_cluster_are_followed_taken_over_and_reaped() -> anyhow::
         ensure!(std::fs::read(go.with_extension("begun"))? == b"x", "it began once");
     }
 
-    // Whose interface answers too late is found by what the master knows.
-    let (interface, go) = (SlowInterface::new()?, spark.dir().join("go-slow"));
+    let interface = SlowInterface::new()?;
+    let go = spark.dir().join("go-slow");
     let mut slow = with(step("a", config(&[&go.to_string_lossy()]), "256MiB"), retry);
     merge(&mut slow, interface.conf("slow", TOO_SLOW));
-    let slow = start(&client, one("slow", slow)).await?;
+    a_driver_with_a_slow_interface_is_taken_over(&spark, &mut cluster, &client, slow, &interface).await?;
+    what_nobody_wants_is_reaped(&spark, &mut cluster, &client, config(&["never"])).await
+}
+
+/// Nobody is left to end it: the leader does.
+async fn what_nobody_wants_is_reaped(
+    spark: &Standalone,
+    cluster: &mut Cluster,
+    client: &Client,
+    config: Value,
+) -> anyhow::Result<()> {
+    let run_id = start(client, one("astray", step("a", config, "256MiB"))).await?;
+    figures(client, &run_id).await?;
+    cluster.kill_executor_and_attempts(0)?;
+    cluster.kill_executor_and_attempts(1)?;
+    let _ = client.cancel(&run_id).await?;
+    until_none(spark).await?;
+    until("no driver is left", || async { drivers(spark).await.ok()?.is_empty().then_some(()) }).await
+}
+
+/// What the master knows tells whose it is.
+async fn a_driver_with_a_slow_interface_is_taken_over(
+    spark: &Standalone,
+    cluster: &mut Cluster,
+    client: &Client,
+    step: Value,
+    interface: &SlowInterface,
+) -> anyhow::Result<()> {
+    let go = spark.dir().join("go-slow");
+    let run_id = start(client, one("slow", step)).await?;
     let begun = go.with_extension("begun");
     until("it has begun", || async { begun.exists().then_some(()) }).await?;
-    let first = drivers(&spark).await?;
+    let first = drivers(spark).await?;
     for executor in [0, 1] {
         cluster.kill_executor_and_attempts(executor)?;
         cluster.start_executor(executor)?;
     }
     let asked = interface.asked("slow");
     until("the second attempt follows a driver", || async {
-        let node = client.nodes(&slow).await.ok()?.into_iter().next()?;
+        let node = client.nodes(&run_id).await.ok()?.into_iter().next()?;
         (node.attempt == 2 && node.message.starts_with("driver ")).then_some(())
     })
     .await?;
     until("it is asked again", || async { (interface.asked("slow") > asked).then_some(()) }).await?;
-    ensure!(drivers(&spark).await? == first, "the first driver lives on, alone");
+    ensure!(drivers(spark).await? == first, "the first driver lives on, alone");
     std::fs::write(&go, "")?;
-    client.succeed(&slow).await?;
+    client.succeed(&run_id).await?;
     ensure!(std::fs::read(begun)? == b"x", "it began once");
-
-    // Nobody is left to end it, and nobody wants it: the leader does.
-    let astray = spark.dir().join("astray").to_string_lossy().into_owned();
-    let run_id = start(&client, one("astray", step("a", config(&[&astray]), "256MiB"))).await?;
-    figures(&client, &run_id).await?;
-    cluster.kill_executor_and_attempts(0)?;
-    cluster.kill_executor_and_attempts(1)?;
-    let _ = client.cancel(&run_id).await?;
-    until_none(&spark).await?;
-    until("no driver is left", || async { drivers(&spark).await.ok()?.is_empty().then_some(()) }).await
+    Ok(())
 }
 
 /// The executor that a run's only step runs on.

@@ -5,20 +5,25 @@
 //!
 //! Usage: `engines COMMAND ARGUMENT…`, with `MESON_ENGINES` naming the folder that `make engines` makes.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use meson_tests::hdfs::Hdfs;
-use meson_tests::hive::ThriftServer;
-use meson_tests::podman::Podman;
-use meson_tests::{root, spark};
+use meson_engines::hdfs::Hdfs;
+use meson_engines::hive::ThriftServer;
+use meson_engines::podman::Podman;
+use meson_engines::spark;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+
+/// The script that makes the image that publishes.
+const IMAGE_BUILD: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/recommendations-full/image/build");
 
 /// What the status is of a command that a signal ended.
 const BY_SIGNAL: u8 = 130;
@@ -85,7 +90,7 @@ impl Engines {
             ["--conf", "spark.sql.catalogImplementation=hive", "--conf", "spark.sql.shuffle.partitions=2"];
         let (hdfs, thrift, podman) =
             tokio::try_join!(Hdfs::start(), ThriftServer::start(&catalog), Podman::start())?;
-        podman.build(&root().join("examples/recommendations-full/image/build"))?;
+        podman.build(Path::new(IMAGE_BUILD))?;
         eprintln!(
             "engines: HDFS at {}, Hive at {}, its jobs at {}",
             hdfs.address(),
