@@ -105,6 +105,9 @@ impl<'a> Waiting<'a> {
     /// # Errors
     /// When it is otherwise.
     pub async fn ends(&self, beginnings: usize) -> anyhow::Result<()> {
+        // One each: what was of attempts that were lost is gone.
+        let places = temporary(&self.run_id)?;
+        ensure!(places.len() == self.steps.len(), "places for temporary files: {places:?}");
         self.word("go")?;
         self.client.succeed(&self.run_id).await?;
         for step in &self.steps {
@@ -122,8 +125,16 @@ impl<'a> Waiting<'a> {
             "nothing is left: {:?}",
             in_attempts_of(&self.run_id)?
         );
+        ensure!(temporary(&self.run_id)?.is_empty(), "no temporary files: {:?}", temporary(&self.run_id)?);
         Ok(())
     }
+}
+
+/// Where attempts of a run have their temporary files.
+fn temporary(run_id: &str) -> anyhow::Result<Vec<String>> {
+    let entries = std::env::temp_dir().read_dir()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| name.starts_with(&format!("meson-{run_id}"))).collect())
 }
 
 fn is_seen(node: &Node, attempt: u32, percent: f64) -> bool {

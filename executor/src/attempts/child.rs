@@ -25,7 +25,7 @@ use crate::secrets::mask::Mask;
 use crate::task::dirs::AttemptDir;
 use crate::task::handle::{self, Watch};
 use crate::task::spec::{self, Cause, Exit, Process, Spec};
-use crate::task::{cleanup, exit, record};
+use crate::task::{cleanup, exit, record, temporary};
 
 /// How often events and log of a running attempt are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -110,7 +110,7 @@ pub async fn adopt(
     if !variables.is_empty() {
         // What it was started with counts, and its supervisor has that; the files may have changed since.
         let supervisor = record::read(&child.dir.record()).supervisor.filter(Process::is_alive);
-        let own = supervisor.map(|process| Secrets::of_process(process.pid, &variables)).unwrap_or_default();
+        let own = supervisor.map(|process| Secrets::held_by(process.pid, &variables)).unwrap_or_default();
         blind = own.variables().count() < variables.len();
         // They still serve to clean up.
         let now = Secrets::read(&child.executor.config.secrets_dir, &child.launch.secrets);
@@ -351,6 +351,7 @@ impl Child {
 
     /// Says how it ended: the report to the disk and the log to the replicas, side by side.
     async fn report(self, exit: Option<Exit>) {
+        temporary::remove(&self.launch.attempt_id).await;
         let report = self.ending(exit.as_ref());
         self.log.end(report.failure.as_ref());
         self.executor.logs.wake(&self.log);
@@ -437,6 +438,7 @@ fn write_intent(dir: &AttemptDir, launch: &Launch) -> io::Result<()> {
 fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program: &Program) -> io::Result<()> {
     let params = if launch.params_json.is_empty() { "{}" } else { &launch.params_json };
     std::fs::write(dir.params(), params)?;
+    temporary::make(&launch.attempt_id)?;
     for (path, content) in &program.files {
         std::fs::write(path, content)?;
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use meson_proto::v1::Launch;
 
 use crate::task::dirs::AttemptDir;
+use crate::task::temporary;
 
 /// Variables of the executor itself that a step does not inherit, beside all of `MESON_*`.
 const NOT_INHERITED: [&str; 9] = [
@@ -21,7 +22,8 @@ const NOT_INHERITED: [&str; 9] = [
     "MAINPID",
 ];
 
-/// The whole environment, from weak to strong: the executor's own, the runner's, the launch's, the contract's.
+/// The whole environment, from weak to strong: the executor's own, with a place for temporary files that is the attempt's
+/// alone, the launch's, the runner's, the contract's.
 pub fn environment(
     inherited: impl Iterator<Item = (String, String)>,
     runner: Vec<(String, String)>,
@@ -43,7 +45,9 @@ pub fn environment(
         ("MESON_EVENTS", text(dir.events())),
         ("MESON_WORKSPACE", workspace.to_owned()),
     ];
+    let temporary = (temporary::VARIABLE.to_owned(), text(temporary::path(&launch.attempt_id)));
     inherited
+        .chain([temporary])
         .chain(launch.env.clone())
         .chain(runner)
         .chain(contract.map(|(name, value)| (name.to_owned(), value)))
@@ -58,7 +62,13 @@ mod tests {
 
     #[test]
     fn the_contract_wins() {
-        let own = [("PATH", "/bin"), ("MESON_TOKEN", "secret"), ("RUST_LOG", "debug"), ("TZ", "UTC")];
+        let own = [
+            ("PATH", "/bin"),
+            ("MESON_TOKEN", "secret"),
+            ("RUST_LOG", "debug"),
+            ("TZ", "UTC"),
+            ("TMPDIR", "/big"),
+        ];
         let launch = Launch {
             attempt_id: "a-1".into(),
             fence: 9,
@@ -72,6 +82,7 @@ mod tests {
         assert_eq!(env["TZ"], "CET");
         assert_eq!((env["MESON_FENCE"].as_str(), env["MESON_ATTEMPT_ID"].as_str()), ("9", "a-1"));
         assert_eq!(env["MESON_EVENTS"], "/d/events.jsonl");
+        assert!(env["TMPDIR"].ends_with("/meson-a-1"), "not the executor's own");
         assert!(!env.contains_key("MESON_TOKEN") && !env.contains_key("RUST_LOG"));
     }
 }

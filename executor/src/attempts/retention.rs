@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,6 +10,7 @@ use tracing::warn;
 
 use super::Executor;
 use crate::task::dirs::is_safe_name;
+use crate::task::trees::remove_tree;
 
 /// How often retention looks, at most.
 const TICK_MAX: Duration = Duration::from_secs(30);
@@ -117,30 +117,6 @@ fn remove_set_aside(dir: &Path, is_own: fn(&str) -> bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a directory with all that is in it, also where directories in it are not writable.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(path);
-            std::fs::remove_dir_all(path)
-        }
-        removed => removed,
-    }
-}
-
-fn make_writable(dir: &Path) {
-    const OWNERS: u32 = 0o700;
-    if std::fs::set_permissions(dir, std::fs::Permissions::from_mode(OWNERS)).is_err() {
-        return;
-    }
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        // Of the entry itself: links are not followed.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            make_writable(&entry.path());
-        }
-    }
-}
-
 /// Whether a name is that of a run: anything else in a directory that is shared is somebody else's. As `meson-workflow`
 /// writes it: `g<number>-<ULID in small letters>`.
 fn is_run_id(name: &str) -> bool {
@@ -160,6 +136,8 @@ fn is_old(path: &Path, keep: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

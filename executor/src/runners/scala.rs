@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{Place, Plan, Program, Rejected, Runner, is_program, path_argument, read, texts};
 use crate::config;
+use crate::task::temporary;
 use crate::ways;
 
 /// The runner.
@@ -46,6 +47,11 @@ impl Runner for Scala {
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
         let config: Config = read(launch)?;
         let mut options = heap(launch);
+        // A virtual machine does not look at the variable.
+        let own = launch.env.get(temporary::VARIABLE).cloned();
+        let temporary =
+            own.unwrap_or_else(|| temporary::path(&launch.attempt_id).to_string_lossy().into_owned());
+        options.push(format!("-Djava.io.tmpdir={temporary}"));
         options.extend(ENDS_WHEN_FULL.map(str::to_owned));
         options.extend(config.java_options);
         let settings = place.config;
@@ -95,19 +101,21 @@ fn heap(launch: &Launch) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENDS_WHEN_FULL, RUNNER};
+    use super::{ENDS_WHEN_FULL, RUNNER, temporary};
     use crate::runners::testing::{argv, plan};
 
     #[test]
     fn script_code_or_jar() {
         let script = argv("scala", r#"{"script": "t.scala", "args": ["1"]}"#);
         assert_eq!(script[1], "with-scala-helper");
-        assert_eq!(script[6..], [&ENDS_WHEN_FULL[..], &RUNNER, &["t.scala", "1"]].concat());
+        let temporary = format!("-Djava.io.tmpdir={}", temporary::path("").display());
+        let options = [&[temporary.as_str()], &ENDS_WHEN_FULL[..]].concat();
+        assert_eq!(script[6..], [&options[..], &RUNNER, &["t.scala", "1"]].concat());
         assert_eq!(argv("scala", r#"{"code": "1"}"#).last().unwrap(), "/attempt/work/step.scala");
         let jar = r#"{"jar": "a.jar", "main_class": "M", "classpath": ["b.jar"], "java_options": ["-ea"]}"#;
         assert_eq!(
             argv("scala", jar),
-            ["java", ENDS_WHEN_FULL[0], ENDS_WHEN_FULL[1], "-ea", "-cp", "a.jar:b.jar", "M"]
+            [&["java"], &options[..], &["-ea", "-cp", "a.jar:b.jar", "M"]].concat()
         );
         for bad in [
             "{}",

@@ -22,6 +22,9 @@ pub const SECRETS_BYTES_MAX: usize = 128 << 10;
 /// Bits of a file's mode by which others than its owner may write it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
+/// How the names begin of the variables by which a supervisor holds secrets.
+const HELD: &str = "MESON_HELD_";
+
 /// Values by the names of their variables.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeMap<String, String>);
@@ -107,11 +110,18 @@ impl Secrets {
         Ok(Secrets(values))
     }
 
-    /// Those that a process was started with; of one that is gone none.
-    pub fn of_process(pid: i32, variables: &[String]) -> Self {
+    /// Variables by which a supervisor holds them for the next executor: not by their own names, which may mean something
+    /// to a program, as `LD_PRELOAD` does.
+    pub fn held(&self) -> impl Iterator<Item = (String, &String)> {
+        self.0.iter().map(|(name, value)| (format!("{HELD}{name}"), value))
+    }
+
+    /// Those that a supervisor holds; of one that is gone none.
+    pub fn held_by(pid: i32, variables: &[String]) -> Self {
         let block = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let pairs =
-            block.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+        let pairs = block
+            .split(|byte| *byte == 0)
+            .filter_map(|pair| std::str::from_utf8(pair).ok()?.strip_prefix(HELD)?.split_once('='));
         Self::of(&pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), variables)
     }
 
@@ -278,15 +288,15 @@ mod tests {
     }
 
     #[test]
-    fn a_process_keeps_the_values_that_it_was_started_with() {
-        let mut child =
-            std::process::Command::new("sleep").arg("60").env("TOKEN", "correct horse").spawn().unwrap();
+    fn a_supervisor_holds_the_values_that_its_step_began_with() {
+        let begun = Secrets(BTreeMap::from([("TOKEN".to_owned(), "correct horse".to_owned())]));
+        let mut child = std::process::Command::new("sleep").arg("60").envs(begun.held()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let variables = ["TOKEN".to_owned(), "OTHER".to_owned()];
         // The environment is there a moment after the program.
         let mut own = Secrets::default();
         while own == Secrets::default() {
-            own = Secrets::of_process(pid, &variables);
+            own = Secrets::held_by(pid, &variables);
         }
         crate::task::proc::kill_hard(&[pid]);
         child.wait().unwrap();
@@ -294,6 +304,6 @@ mod tests {
             BTreeMap::from([("TOKEN".to_owned(), "new".to_owned()), ("OTHER".to_owned(), "more".to_owned())]);
         let both = own.or(Secrets::of(&newer, &variables));
         assert_eq!(both.values().collect::<Vec<_>>(), ["more", "correct horse"]);
-        assert_eq!(Secrets::of_process(pid, &variables), Secrets::default());
+        assert_eq!(Secrets::held_by(pid, &variables), Secrets::default());
     }
 }

@@ -68,7 +68,7 @@ pub fn start(dir: &AttemptDir, attempt_id: &str, spec: &Spec) -> io::Result<Watc
         .envs(sabotage::inherited())
         .env("MESON_ATTEMPT_ID", attempt_id)
         // For the next executor, which has to mask what the step says: only while it lives, and for this user alone.
-        .envs(Secrets::of(&spec.env, &spec.secrets).variables())
+        .envs(Secrets::of(&spec.env, &spec.secrets).held())
         .stdin(listens)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -12,3 +12,5 @@ pub mod pump;
 pub mod record;
 pub mod spec;
 pub mod supervise;
+pub mod temporary;
+pub mod trees;

@@ -102,14 +102,16 @@ pub fn path(job: &Job) -> PathBuf {
     job.dir.join("spark.properties")
 }
 
-/// Writes the file: what the installation's own says, then these.
+/// Writes the file: first where temporary files go, in case nobody says more, then what the installation's own says, then
+/// these.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn write(job: &Job, told: &Told, properties: &BTreeMap<String, String>) -> io::Result<()> {
     let conf = std::env::var("SPARK_CONF_DIR").unwrap_or_else(|_| format!("{}/conf", told.home));
-    // Without such a file there is nothing to begin with.
-    let mut text = std::fs::read(Path::new(&conf).join("spark-defaults.conf")).unwrap_or_default();
+    let mut text = line("spark.local.dir", &std::env::temp_dir().to_string_lossy()).into_bytes();
+    // Without such a file there is nothing more to begin with.
+    text.extend(std::fs::read(Path::new(&conf).join("spark-defaults.conf")).unwrap_or_default());
     text.push(b'\n');
     for (name, value) in properties {
         text.extend_from_slice(line(name, value).as_bytes());
