@@ -56,7 +56,7 @@ fn what_is_declared_is_held_to() {
     let wrong = refused(TEXT);
     let lines: Vec<&str> = wrong.lines().collect();
     assert!(
-        lines[0].contains("64MiB of memory are too little: a acme/notify step needs at least 100MiB"),
+        lines[0].contains("64MiB of memory are too little: this acme/notify step needs at least 100MiB"),
         "{wrong}"
     );
     assert_eq!(lines[1], "line 10, column 30: node \"each/tell\": no channel: begin with `#`", "{wrong}");

@@ -27,7 +27,7 @@ pub(super) static KIND: Kind = Kind {
         "max_rows",
         "spark_ui",
     ],
-    least_mem: Bytes(0),
+    least_mem: |_| Bytes(0),
     check,
 };
 

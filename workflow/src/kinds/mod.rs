@@ -44,8 +44,8 @@ pub struct Kind {
     pub summary: &'static str,
     /// The names its config may hold.
     pub fields: &'static [&'static str],
-    /// Memory without which no such step can run.
-    pub least_mem: Bytes,
+    /// Memory without which no step of such a config can run.
+    pub least_mem: fn(&Map<String, Value>) -> Bytes,
     /// Checks a config whose names are all known.
     check: fn(&mut ConfigCheck<'_>),
 }

@@ -170,9 +170,9 @@ impl Found<'_> {
         }
     }
 
-    pub fn least_mem(&self) -> Bytes {
+    pub fn least_mem(&self, config: &Map<String, Value>) -> Bytes {
         match self {
-            Found::BuiltIn(kind) => kind.least_mem,
+            Found::BuiltIn(kind) => (kind.least_mem)(config),
             Found::Plugin(plugin) => plugin.least_mem,
             Found::Unseen => Bytes(0),
         }

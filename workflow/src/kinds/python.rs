@@ -7,7 +7,7 @@ pub(super) static KIND: Kind = Kind {
     name: "python",
     summary: "Runs a `script`, a `module` or inline `code` with a Python interpreter.",
     fields: &["script", "code", "module", "args", "interpreter", "requirements"],
-    least_mem: Bytes(0),
+    least_mem: |_| Bytes(0),
     check,
 };
 

@@ -7,7 +7,7 @@ pub(super) static KIND: Kind = Kind {
     name: "r",
     summary: "Runs a `script` or inline `code` with Rscript.",
     fields: &["script", "code", "args", "interpreter"],
-    least_mem: Bytes(0),
+    least_mem: |_| Bytes(0),
     check,
 };
 

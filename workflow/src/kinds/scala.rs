@@ -7,7 +7,7 @@ pub(super) static KIND: Kind = Kind {
     name: "scala",
     summary: "Runs a `script` or inline `code` with the Scala runner, or the `main_class` of a `jar`.",
     fields: &["script", "code", "jar", "main_class", "classpath", "args", "java_options"],
-    least_mem: Bytes(256 << 20),
+    least_mem: |_| Bytes(256 << 20),
     check,
 };
 

@@ -9,7 +9,7 @@ pub(super) static KIND: Kind = Kind {
     name: "shell",
     summary: "Runs `command` with /bin/sh -c, or the program and arguments in `argv`.",
     fields: &["command", "argv"],
-    least_mem: Bytes(0),
+    least_mem: |_| Bytes(0),
     check,
 };
 

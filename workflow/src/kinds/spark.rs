@@ -28,10 +28,27 @@ pub(super) static KIND: Kind = Kind {
         "dynamic_allocation",
         "stall",
     ],
-    // Spark refuses a heap below 450 MiB, and the heap is but a part.
-    least_mem: Bytes(256 << 20),
+    least_mem,
     check,
 };
+
+/// For what submits a driver to the cluster, and waits for it.
+const WITHOUT_DRIVER: Bytes = Bytes(256 << 20);
+
+/// Spark refuses a heap of which less than 450 MiB are for objects (its `UnifiedMemoryManager`): 480 MiB with Java's simplest
+/// collector. A driver's heap is 60 % of the step's memory.
+const WITH_DRIVER: Bytes = Bytes(800 << 20);
+
+fn least_mem(config: &Map<String, Value>) -> Bytes {
+    // Where a template says it, only the run knows.
+    let is_client = config.get("deploy_mode").is_none_or(|mode| mode == "client");
+    let has_usual_heap = match config.get("conf") {
+        None => true,
+        Some(Value::Object(conf)) => !conf.contains_key("spark.driver.memory"),
+        Some(_) => false,
+    };
+    if is_client && has_usual_heap { WITH_DRIVER } else { WITHOUT_DRIVER }
+}
 
 fn check(config: &mut ConfigCheck<'_>) {
     config.exactly_one(&["script", "code", "jar"], "script: train.py");

@@ -68,10 +68,10 @@ impl Check<'_> {
             Ok(kind) => kind,
             Err(problem) => return self.at("kind", |check| check.report(problem.message, problem.remedy)),
         };
-        if step.resources.mem < kind.least_mem() {
-            let (mem, least) = (step.resources.mem, kind.least_mem());
+        let (mem, least) = (step.resources.mem, kind.least_mem(&step.config));
+        if mem < least {
             let message =
-                format!("{mem} of memory are too little: a {} step needs at least {least}", kind.name());
+                format!("{mem} of memory are too little: this {} step needs at least {least}", kind.name());
             self.at("resources", |check| {
                 check.at("mem", |check| check.report(message, format!("write `mem: {least}` or more")));
             });
