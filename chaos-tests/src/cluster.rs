@@ -112,7 +112,9 @@ impl Cluster {
         command
             .args(["--endpoints", &self.endpoints().join(",")])
             .args(["--cpus", &self.options.cpus.to_string()])
-            .args(["--mem", "16GiB"]);
+            .args(["--mem", "16GiB"])
+            // Steps that are killed with those who look after them leave nothing outside.
+            .env("TMPDIR", self.dir.path());
         self.executors[executor] = Some(command.spawn()?);
         Ok(())
     }

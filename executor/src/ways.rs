@@ -1,5 +1,6 @@
 //! Programs that need something made before they start: this same program makes it, within the attempt, and then becomes
-//! them. Python in an environment with its requirements; Scala with Meson's helper, compiled by the compiler at hand.
+//! them. Python in an environment with its requirements; Scala with Meson's helper, compiled by the compiler at hand; Java with
+//! the attempt's own place for temporary files.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -8,17 +9,19 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::drive::OWN_PROGRAM;
 use crate::kept::{self, Kept};
+use crate::task::temporary;
 
 /// The hidden subcommand: `in-venv KEPT INTERPRETER REQUIREMENTS ARGUMENT…`.
 pub const IN_VENV: &str = "in-venv";
 /// The hidden subcommand: `with-scala-helper KEPT HELPER JAVA CLASSPATH ARGUMENT…`.
 pub const WITH_SCALA_HELPER: &str = "with-scala-helper";
 
+/// The hidden subcommand: `java JAVA ARGUMENT…`.
+pub const JAVA: &str = "java";
+
 /// The start of a command that this program understands.
-pub fn command(what: &str, kept: &Path, rest: &[&str]) -> Vec<String> {
-    let kept = kept.to_string_lossy().into_owned();
-    let start = [OWN_PROGRAM.to_owned(), what.to_owned(), kept];
-    start.into_iter().chain(rest.iter().map(|part| (*part).to_owned())).collect()
+pub fn command(what: &str, rest: &[&str]) -> Vec<String> {
+    [OWN_PROGRAM, what].iter().chain(rest).map(|part| (*part).to_owned()).collect()
 }
 
 /// Becomes the program, or says why not; none when the subcommand is no such thing.
@@ -29,6 +32,9 @@ pub fn run(what: &str, arguments: &[String]) -> Option<ExitCode> {
         }
         (WITH_SCALA_HELPER, [kept, helper, java, classpath, rest @ ..]) => {
             with_scala_helper(Path::new(kept), Path::new(helper), java, classpath, rest)
+        }
+        (JAVA, [java, rest @ ..]) => {
+            io::Error::other(format!("{java}: {}", virtual_machine(java).args(rest).exec()))
         }
         _ => return None,
     };
@@ -74,10 +80,23 @@ fn with_scala_helper(all: &Path, helper: &Path, java: &str, classpath: &str, res
         Ok(classes) => {
             // Options of Java come before the class to run, and what follows is as given.
             let classpath = format!("{}:{classpath}", classes.dir.display());
-            Command::new(java).args(["-cp", &classpath]).args(rest).exec()
+            virtual_machine(java).args(["-cp", &classpath]).args(rest).exec()
         }
         Err(error) => io::Error::other(format!("Meson's helper for Scala cannot be compiled: {error}")),
     }
+}
+
+/// A virtual machine does not look at `TMPDIR` by itself.
+fn virtual_machine(java: &str) -> Command {
+    let mut command = Command::new(java);
+    command.args(temporary_files());
+    command
+}
+
+/// The option that tells a virtual machine of Java where temporary files go.
+pub fn temporary_files() -> Option<String> {
+    let path = std::env::var(temporary::VARIABLE).ok()?;
+    Some(format!("-Djava.io.tmpdir={path}"))
 }
 
 /// Runs it with its output on stderr: the attempt's log shows it, and the message of a failure ends with it.

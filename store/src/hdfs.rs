@@ -4,13 +4,16 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use hdfs_native::client::{FileStatus, WriteOptions};
+use hdfs_native::file::FileWriter;
 use hdfs_native::{Client, ClientBuilder, HdfsError};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::sleep;
 
 use crate::limits::{CHUNK_BYTES, ENTRIES_MAX, within};
 use crate::{Entry, Error, Kind, Limits, Uri};
@@ -160,8 +163,9 @@ impl Hdfs {
                 if room == 0 {
                     let close = async { writer.close().await.map_err(said(uri)) };
                     within(self.limits.idle, uri, close).await?;
-                    let append = async { self.client.append(&path).await.map_err(said(uri)) };
-                    writer = within(self.limits.call, uri, append).await?;
+                    // First the old one: with it the client forgets that it holds the file's lease.
+                    drop(writer);
+                    writer = self.append(uri).await?;
                     room = part_bytes;
                 }
                 let piece = chunk.split_to(chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
@@ -173,13 +177,33 @@ impl Hdfs {
         let close = async { writer.close().await.map_err(said(uri)) };
         within(self.limits.idle, uri, close).await
     }
+
+    async fn append(&self, uri: &Uri) -> Result<FileWriter, Error> {
+        let (path, mut pause) = (uri.path(), APPEND_PAUSE);
+        for _ in 1..APPEND_TRIES {
+            let append = async { self.client.append(&path).await.map_err(said(uri)) };
+            match within(self.limits.call, uri, append).await {
+                Err(error) if is_behind(&error) => sleep(pause).await,
+                done => return done,
+            }
+            pause *= 2;
+        }
+        let append = async { self.client.append(&path).await.map_err(said(uri)) };
+        within(self.limits.call, uri, append).await
+    }
 }
 
-/// What the name node says to who asks for a block before the data nodes have told it of the last but one.
-const BEHIND: &str = "org.apache.hadoop.hdfs.server.namenode.NotReplicatedYetException";
+/// How often a file is opened again for its next part, and the first pause between two tries, each twice as long as the one
+/// before: as Hadoop's own client asks for blocks (`dfs.client.block.write.locateFollowingBlock`).
+const APPEND_TRIES: u32 = 5;
+const APPEND_PAUSE: Duration = Duration::from_millis(400);
+
+/// What the name node says, or wraps, when it has not yet heard enough of a file's blocks from the data nodes: of the last
+/// but one, to who asks for a next; of the last, to who opens the file again.
+const BEHIND: [&str; 2] = ["NotReplicatedYetException", "not sufficiently replicated yet"];
 
 fn is_behind(error: &Error) -> bool {
-    matches!(error, Error::Away { why, .. } if why.starts_with(BEHIND))
+    matches!(error, Error::Away { why, .. } if BEHIND.iter().any(|words| why.contains(words)))
 }
 
 /// The next piece of a file; empty at its end.
@@ -233,7 +257,7 @@ fn said(uri: &Uri) -> impl FnOnce(HdfsError) -> Error {
 
 /// Exceptions of the name node that stay, by the end of the class's name, and what to do about them. All others may pass:
 /// safe mode, a name node on standby, no data node that takes a block.
-const STAYING: [(&str, &str); 12] = [
+const STAYING: [(&str, &str); 13] = [
     ("AccessControlException", "check the owner, and HADOOP_USER_NAME of this process"),
     ("AuthorizationException", "check who this process is to Hadoop"),
     ("DSQuotaExceededException", "free space below it, or raise the quota"),
@@ -246,6 +270,7 @@ const STAYING: [(&str, &str); 12] = [
     ("ParentNotDirectoryException", "something above it is a file"),
     ("PathIsNotDirectoryException", "it is a file"),
     ("PathIsNotEmptyDirectoryException", "remove it first"),
+    ("UnsupportedOperationException", "choose a directory whose policy of storage allows it"),
 ];
 
 fn exception(uri: &Uri, class: &str, message: &str) -> Error {
@@ -274,7 +299,8 @@ mod tests {
         assert!(!denied.is_retryable());
         let safe_mode = error("org.apache.hadoop.hdfs.server.namenode.SafeModeException");
         assert!(safe_mode.is_retryable() && !safe_mode.to_string().contains("\tat"));
-        assert!(is_behind(&error(BEHIND)) && !is_behind(&safe_mode) && !is_behind(&denied));
+        let behind = error("org.apache.hadoop.hdfs.server.namenode.NotReplicatedYetException");
+        assert!(is_behind(&behind) && !is_behind(&safe_mode) && !is_behind(&denied));
     }
 
     #[tokio::test]

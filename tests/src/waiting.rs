@@ -106,7 +106,7 @@ impl<'a> Waiting<'a> {
     /// When it is otherwise.
     pub async fn ends(&self, beginnings: usize) -> anyhow::Result<()> {
         // One each: what was of attempts that were lost is gone.
-        let places = temporary(&self.run_id)?;
+        let places = self.temporary()?;
         ensure!(places.len() == self.steps.len(), "places for temporary files: {places:?}");
         self.word("go")?;
         self.client.succeed(&self.run_id).await?;
@@ -125,16 +125,18 @@ impl<'a> Waiting<'a> {
             "nothing is left: {:?}",
             in_attempts_of(&self.run_id)?
         );
-        ensure!(temporary(&self.run_id)?.is_empty(), "no temporary files: {:?}", temporary(&self.run_id)?);
+        ensure!(self.temporary()?.is_empty(), "no temporary files: {:?}", self.temporary()?);
+        ensure!(places.iter().all(|place| !place.exists()), "no temporary files: {places:?}");
         Ok(())
     }
-}
 
-/// Where attempts of a run have their temporary files.
-fn temporary(run_id: &str) -> anyhow::Result<Vec<String>> {
-    let entries = std::env::temp_dir().read_dir()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Ok(names.filter(|name| name.starts_with(&format!("meson-{run_id}"))).collect())
+    /// Where its attempts have their temporary files.
+    fn temporary(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let attempts = self.workspace.join("../../attempts").read_dir()?.collect::<Result<Vec<_>, _>>()?;
+        let is_own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(&self.run_id);
+        let own = attempts.iter().filter(|attempt| is_own(&attempt.file_name()));
+        Ok(own.filter_map(|attempt| attempt.path().join("tmp").read_link().ok()).collect())
+    }
 }
 
 fn is_seen(node: &Node, attempt: u32, percent: f64) -> bool {

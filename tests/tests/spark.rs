@@ -360,6 +360,8 @@ async fn a_driver_with_a_slow_interface_is_taken_over(
     let first = drivers(spark).await?;
     for executor in [0, 1] {
         cluster.kill_executor_and_attempts(executor)?;
+    }
+    for executor in [0, 1] {
         cluster.start_executor(executor)?;
     }
     let asked = interface.asked("slow");

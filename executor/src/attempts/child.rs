@@ -197,6 +197,13 @@ impl Child {
         };
         self.mask = Mask::new(&self.secrets);
         self.cleanup = Cleanup::of(&program);
+        // Not worth failing for: the system's own place has to do, or what the step says.
+        if !self.launch.env.contains_key(temporary::VARIABLE)
+            && let Err(error) = temporary::make(&self.dir)
+        {
+            warn!(attempt_id = self.launch.attempt_id, %error, "no place of its own for temporary files");
+            self.log.say(&format!("no place of its own for temporary files: {error}"));
+        }
         let spec = self.spec(program, launched_at);
         let (dir, attempt_id) = (self.dir.clone(), self.launch.attempt_id.clone());
         let started = tokio::task::spawn_blocking(move || handle::start(&dir, &attempt_id, &spec)).await;
@@ -266,6 +273,7 @@ impl Child {
             let mut environment = self.environment(env);
             environment.insert(cleanup::AFTER.to_owned(), cleanup::LOSS.to_owned());
             left_behind = cleanup::run(&argv, &environment).await;
+            temporary::remove_soon(&self.dir).await;
             let message = "its processes vanished without an exit status";
             self.failure.get_or_insert_with(|| exit::new(FailureClass::Platform, lost, message));
         }
@@ -351,7 +359,6 @@ impl Child {
 
     /// Says how it ended: the report to the disk and the log to the replicas, side by side.
     async fn report(self, exit: Option<Exit>) {
-        temporary::remove(&self.launch.attempt_id).await;
         let report = self.ending(exit.as_ref());
         self.log.end(report.failure.as_ref());
         self.executor.logs.wake(&self.log);
@@ -438,7 +445,6 @@ fn write_intent(dir: &AttemptDir, launch: &Launch) -> io::Result<()> {
 fn write_inputs(executor: &Executor, launch: &Launch, dir: &AttemptDir, program: &Program) -> io::Result<()> {
     let params = if launch.params_json.is_empty() { "{}" } else { &launch.params_json };
     std::fs::write(dir.params(), params)?;
-    temporary::make(&launch.attempt_id)?;
     for (path, content) in &program.files {
         std::fs::write(path, content)?;
     }

@@ -22,8 +22,8 @@ const NOT_INHERITED: [&str; 9] = [
     "MAINPID",
 ];
 
-/// The whole environment, from weak to strong: the executor's own, with a place for temporary files that is the attempt's
-/// alone, the launch's, the runner's, the contract's.
+/// The whole environment, from weak to strong: the executor's own, with the attempt's own place for temporary files, the
+/// launch's, the runner's, the contract's.
 pub fn environment(
     inherited: impl Iterator<Item = (String, String)>,
     runner: Vec<(String, String)>,
@@ -45,9 +45,9 @@ pub fn environment(
         ("MESON_EVENTS", text(dir.events())),
         ("MESON_WORKSPACE", workspace.to_owned()),
     ];
-    let temporary = (temporary::VARIABLE.to_owned(), text(temporary::path(&launch.attempt_id)));
+    let temporary = temporary::of(dir).map(|path| (temporary::VARIABLE.to_owned(), text(path)));
     inherited
-        .chain([temporary])
+        .chain(temporary)
         .chain(launch.env.clone())
         .chain(runner)
         .chain(contract.map(|(name, value)| (name.to_owned(), value)))
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(env["TZ"], "CET");
         assert_eq!((env["MESON_FENCE"].as_str(), env["MESON_ATTEMPT_ID"].as_str()), ("9", "a-1"));
         assert_eq!(env["MESON_EVENTS"], "/d/events.jsonl");
-        assert!(env["TMPDIR"].ends_with("/meson-a-1"), "not the executor's own");
+        assert_eq!(env["TMPDIR"], "/big", "it has none of its own");
         assert!(!env.contains_key("MESON_TOKEN") && !env.contains_key("RUST_LOG"));
     }
 }

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::Executor;
 use crate::task::dirs::is_safe_name;
+use crate::task::temporary;
 use crate::task::trees::remove_tree;
 
 /// How often retention looks, at most.
@@ -40,6 +41,10 @@ impl Executor {
             let Some(attempt_id) = oldest else { break };
             self.logs.close(&attempt_id);
             let dir = self.dir(&attempt_id);
+            // What its supervisor had no time for.
+            if let Err(error) = temporary::remove(&dir) {
+                warn!(attempt_id, %error, "temporary files of an attempt cannot be removed");
+            }
             // Whole or not at all: what is half removed would look like an attempt to the next executor.
             if let Err(error) = put_aside(dir.root()) {
                 warn!(attempt_id, %error, "files of an attempt cannot be removed");

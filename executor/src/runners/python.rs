@@ -65,9 +65,9 @@ impl Runner for Python {
                 return Err(Rejected("a requirement is one line, and no option of pip".to_owned()));
             }
             let path = place.dir.root().join("requirements.txt");
-            let kept = place.config.data_dir.join("venvs");
+            let kept = place.config.data_dir.join("venvs").to_string_lossy().into_owned();
             let file = path.to_string_lossy();
-            argv.splice(0..0, ways::command(ways::IN_VENV, &kept, &[&interpreter, &file]));
+            argv.splice(0..0, ways::command(ways::IN_VENV, &[&kept, &interpreter, &file]));
             files.push((path, config.requirements.join("\n")));
         }
         let mut env = vec![("PYTHONPATH".to_owned(), python_path(launch, place.config.helper("python")))];

@@ -5,7 +5,6 @@ use serde::Deserialize;
 
 use super::{Place, Plan, Program, Rejected, Runner, is_program, path_argument, read, texts};
 use crate::config;
-use crate::task::temporary;
 use crate::ways;
 
 /// The runner.
@@ -47,27 +46,25 @@ impl Runner for Scala {
     fn prepare(&self, launch: &Launch, place: &Place<'_>) -> Result<Plan, Rejected> {
         let config: Config = read(launch)?;
         let mut options = heap(launch);
-        // A virtual machine does not look at the variable.
-        let own = launch.env.get(temporary::VARIABLE).cloned();
-        let temporary =
-            own.unwrap_or_else(|| temporary::path(&launch.attempt_id).to_string_lossy().into_owned());
-        options.push(format!("-Djava.io.tmpdir={temporary}"));
         options.extend(ENDS_WHEN_FULL.map(str::to_owned));
         options.extend(config.java_options);
         let settings = place.config;
-        let (mut argv, mut files) = (Vec::new(), Vec::new());
+        let mut argv: Vec<String>;
+        let mut files = Vec::new();
         match (config.script, config.code, config.jar, config.main_class) {
             (None, None, Some(jar), Some(main)) => {
                 let classpath: Vec<String> = std::iter::once(jar).chain(config.classpath).collect();
-                argv.push(settings.java.clone());
+                argv = ways::command(ways::JAVA, &[&settings.java]);
                 argv.extend(options);
                 argv.extend(["-cp".to_owned(), classpath.join(":"), main]);
             }
             (script, code, None, None) if script.is_some() != code.is_some() => {
-                let kept = settings.data_dir.join("scala");
+                let kept = settings.data_dir.join("scala").to_string_lossy().into_owned();
                 let helper = settings.helper("Meson.scala");
-                let with = [helper.as_str(), settings.java.as_str(), settings.scala_classpath.as_str()];
-                argv = ways::command(ways::WITH_SCALA_HELPER, &kept, &with);
+                argv = ways::command(
+                    ways::WITH_SCALA_HELPER,
+                    &[&kept, &helper, &settings.java, &settings.scala_classpath],
+                );
                 argv.extend(options);
                 argv.extend(RUNNER.map(str::to_owned));
                 if !config.classpath.is_empty() {
@@ -101,21 +98,19 @@ fn heap(launch: &Launch) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENDS_WHEN_FULL, RUNNER, temporary};
+    use super::{ENDS_WHEN_FULL, RUNNER};
     use crate::runners::testing::{argv, plan};
 
     #[test]
     fn script_code_or_jar() {
         let script = argv("scala", r#"{"script": "t.scala", "args": ["1"]}"#);
         assert_eq!(script[1], "with-scala-helper");
-        let temporary = format!("-Djava.io.tmpdir={}", temporary::path("").display());
-        let options = [&[temporary.as_str()], &ENDS_WHEN_FULL[..]].concat();
-        assert_eq!(script[6..], [&options[..], &RUNNER, &["t.scala", "1"]].concat());
+        assert_eq!(script[6..], [&ENDS_WHEN_FULL[..], &RUNNER, &["t.scala", "1"]].concat());
         assert_eq!(argv("scala", r#"{"code": "1"}"#).last().unwrap(), "/attempt/work/step.scala");
         let jar = r#"{"jar": "a.jar", "main_class": "M", "classpath": ["b.jar"], "java_options": ["-ea"]}"#;
         assert_eq!(
-            argv("scala", jar),
-            [&["java"], &options[..], &["-ea", "-cp", "a.jar:b.jar", "M"]].concat()
+            argv("scala", jar)[1..],
+            [&["java", "java"], &ENDS_WHEN_FULL[..], &["-ea", "-cp", "a.jar:b.jar", "M"]].concat()
         );
         for bad in [
             "{}",

@@ -35,6 +35,11 @@ impl AttemptDir {
         self.root.join("record.jsonl")
     }
 
+    /// A link to where its temporary files are (`TMPDIR`).
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
     /// An order to the supervisor to kill.
     pub fn kill(&self) -> PathBuf {
         self.root.join("kill.json")

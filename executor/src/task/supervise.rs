@@ -25,7 +25,7 @@ use super::dirs::AttemptDir;
 use super::pump::Output;
 use super::record::{self, Fact};
 use super::spec::{self, Cause, Exit, KillOrder, Process, Spec};
-use super::{cleanup, handle, memory, proc};
+use super::{cleanup, handle, memory, proc, temporary};
 use crate::secrets::Secrets;
 use crate::secrets::mask::Mask;
 use crate::{clock, events, fs, lease};
@@ -47,7 +47,12 @@ pub fn run(dir: &Path) -> io::Result<()> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let spec: Spec = serde_json::from_str(&line)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(supervise(&dir, spec))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let told = supervise(&dir, spec).await;
+        // Last, so that nothing can come between the attempt's end and the word of it.
+        temporary::remove_soon(&dir).await;
+        told
+    })
 }
 
 async fn supervise(dir: &AttemptDir, spec: Spec) -> io::Result<()> {

@@ -1,14 +1,22 @@
 //! Removes directories that steps wrote to, whatever they did to them.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Removes a directory with all that is in it, also where directories in it are not writable.
 ///
 /// # Errors
-/// When something in it cannot be removed, such as files of another user.
+/// When something in it cannot be removed, such as files of another user; and before anything is, when something is mounted
+/// in it, which is not lost with the directory.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    if is_mounted_in(path, &mounts) {
+        return Err(io::Error::other(
+            "something is mounted in it; unmount it, and remove the directory by hand",
+        ));
+    }
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             make_writable(path);
@@ -16,6 +24,15 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
         }
         removed => removed,
     }
+}
+
+/// Whether the file `mountinfo` of proc(5) names a place in the directory: the fifth field, with blanks and the like as
+/// `\040`, which no place of ours has.
+fn is_mounted_in(path: &Path, mountinfo: &[u8]) -> bool {
+    let inside = [path.as_os_str().as_bytes(), b"/"].concat();
+    let mut places =
+        mountinfo.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    places.any(|place| place.starts_with(&inside))
 }
 
 fn make_writable(dir: &Path) {
@@ -28,5 +45,20 @@ fn make_writable(dir: &Path) {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             make_writable(&entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_found() {
+        let mounts = b"26 1 254:0 / / rw - ext4 /dev/vda rw\n\
+            40 26 0:35 / /tmp/meson-a/mnt rw,relatime shared:1 - nfs server:/home rw\n";
+        assert!(is_mounted_in(Path::new("/tmp/meson-a"), mounts));
+        assert!(!is_mounted_in(Path::new("/tmp/meson"), mounts));
+        assert!(!is_mounted_in(Path::new("/tmp/meson-a/mnt"), mounts), "it is the mount's own place");
+        assert!(!is_mounted_in(Path::new("/tmp/meson-a"), b""));
     }
 }

@@ -35,9 +35,9 @@ pub(super) static KIND: Kind = Kind {
 /// For what submits a driver to the cluster, and waits for it.
 const WITHOUT_DRIVER: Bytes = Bytes(256 << 20);
 
-/// Spark refuses a heap of which less than 450 MiB are for objects (its `UnifiedMemoryManager`): 480 MiB with Java's simplest
-/// collector. A driver's heap is 60 % of the step's memory.
-const WITH_DRIVER: Bytes = Bytes(800 << 20);
+/// Spark refuses a heap below 450 MiB (its `UnifiedMemoryManager`), and a driver's is 60 % of the step's memory. Some collectors
+/// of Java take a part of the heap for themselves, and want more.
+const WITH_DRIVER: Bytes = Bytes(750 << 20);
 
 fn least_mem(config: &Map<String, Value>) -> Bytes {
     // Where a template says it, only the run knows.

@@ -30,6 +30,7 @@ pub async fn connect(host: &str) -> Result<Docker, Verdict> {
 pub async fn remove_all(engine: &Docker, labels: &[String]) -> Result<(), Verdict> {
     let begun = Instant::now();
     let mut refusal = String::new();
+    let mut is_again = false;
     loop {
         let left = find(engine, labels).await?;
         if left.is_empty() {
@@ -39,6 +40,10 @@ pub async fn remove_all(engine: &Docker, labels: &[String]) -> Result<(), Verdic
             let message = format!("containers that are still there: {}{refusal}", left.join(", "));
             return Err(Verdict::platform("container_left", message));
         }
+        if is_again {
+            sleep(ASK_AGAIN).await;
+        }
+        is_again = true;
         for id in left {
             // Podman is polite first, even where it is told to use force.
             let kill = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
@@ -47,7 +52,6 @@ pub async fn remove_all(engine: &Docker, labels: &[String]) -> Result<(), Verdic
             // The next look tells whether it is gone; somebody else may be removing it, too.
             if let Err(error) = engine.remove_container(&id, Some(options)).await {
                 refusal = format!(" ({error})");
-                sleep(ASK_AGAIN).await;
             }
         }
     }

@@ -21,6 +21,7 @@ use super::excerpt::{Excerpt, application_id};
 use super::watch::Place;
 use super::{Told, errors, note_application, noted_application, properties, watch};
 use crate::drive::{Job, Stop, Verdict, Voice, stopped};
+use crate::ways;
 
 /// How long the rest of the output is waited for when the program has ended.
 const OUTPUT_REST: Duration = Duration::from_secs(5);
@@ -78,6 +79,9 @@ fn judge(status: ExitStatus, excerpt: &str) -> Result<i32, Verdict> {
     }
 }
 
+/// Options of the driver's virtual machine, from its environment.
+const SUBMIT_OPTIONS: &str = "SPARK_SUBMIT_OPTS";
+
 /// Only the program's own arguments show in the list of processes.
 fn submit(job: &Job, told: &Told) -> io::Result<Child> {
     let mut command = Command::new(Path::new(&told.home).join("bin/spark-submit"));
@@ -86,6 +90,11 @@ fn submit(job: &Job, told: &Told) -> io::Result<Child> {
         command.args(["--class", class]);
     }
     command.arg(&told.application).args(&told.config.args);
+    // Later options win.
+    let options = ways::temporary_files()
+        .filter(|option| !option.contains(|c: char| c.is_whitespace() || "\"'\\".contains(c)));
+    let options = options.into_iter().chain(std::env::var(SUBMIT_OPTIONS)).collect::<Vec<_>>().join(" ");
+    command.env(SUBMIT_OPTIONS, options);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
