@@ -182,8 +182,13 @@ pub fn place(tree: Tree, key: &[u8]) -> String {
 
 /// The store's error with the place.
 pub fn failed(tree: Tree, key: &[u8], source: sled::Error) -> StoreError {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     match source {
         sled::Error::Corruption { .. } => StoreError::corrupt(place(tree, key), "the store cannot read it"),
+        // Of a file that was cut off.
+        sled::Error::Io(error) if matches!(error.kind(), UnexpectedEof | InvalidData) => {
+            StoreError::corrupt(place(tree, key), format!("the store cannot read it: {error}"))
+        }
         source => StoreError::Sled { place: place(tree, key), source },
     }
 }
@@ -204,6 +209,18 @@ mod tests {
             }
             assert_eq!(get(&db, Tree::Archive, b"key").unwrap().unwrap(), value);
         }
+    }
+
+    #[test]
+    fn what_a_file_that_was_cut_off_lacks_is_damage() {
+        let error =
+            |kind| failed(Tree::Log, &7_u64.to_be_bytes(), sled::Error::Io(std::io::Error::from(kind)));
+        let short = error(std::io::ErrorKind::UnexpectedEof);
+        assert!(matches!(&short, StoreError::Corrupt { place, .. } if place == "log entry 7"), "{short}");
+        assert!(
+            matches!(error(std::io::ErrorKind::StorageFull), StoreError::Sled { .. }),
+            "a disk may get room"
+        );
     }
 
     #[test]
