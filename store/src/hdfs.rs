@@ -140,7 +140,7 @@ impl Hdfs {
                 let status = async { self.client.get_file_info(&uri.path()).await.map_err(said(uri)) };
                 let status = within(self.limits.call, uri, status).await?;
                 within(self.limits.call, uri, self.remove(uri)).await?;
-                Box::pin(self.write_in_parts(from, uri, status.blocksize)).await
+                Box::pin(self.write_in_parts(from, uri, status.blocksize.filter(|bytes| *bytes > 0))).await
             }
             done => done,
         }
@@ -179,17 +179,16 @@ impl Hdfs {
     }
 
     async fn append(&self, uri: &Uri) -> Result<FileWriter, Error> {
-        let (path, mut pause) = (uri.path(), APPEND_PAUSE);
-        for _ in 1..APPEND_TRIES {
+        let (path, mut pause, mut tries) = (uri.path(), APPEND_PAUSE, 1);
+        loop {
             let append = async { self.client.append(&path).await.map_err(said(uri)) };
             match within(self.limits.call, uri, append).await {
-                Err(error) if is_behind(&error) => sleep(pause).await,
+                Err(error) if is_behind(&error) && tries < APPEND_TRIES => sleep(pause).await,
                 done => return done,
             }
             pause *= 2;
+            tries += 1;
         }
-        let append = async { self.client.append(&path).await.map_err(said(uri)) };
-        within(self.limits.call, uri, append).await
     }
 }
 

@@ -9,12 +9,12 @@ use std::path::Path;
 ///
 /// # Errors
 /// When something in it cannot be removed, such as files of another user; and before anything is, when something is mounted
-/// in it, which is not lost with the directory.
+/// on it or in it, which is not lost with the directory.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    if is_mounted_in(path, &mounts) {
+    if is_mounted_at(path, &mounts) {
         return Err(io::Error::other(
-            "something is mounted in it; unmount it, and remove the directory by hand",
+            "something is mounted there; unmount it, and remove the directory by hand",
         ));
     }
     match std::fs::remove_dir_all(path) {
@@ -26,13 +26,13 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the file `mountinfo` of proc(5) names a place in the directory: the fifth field, with blanks and the like as
+/// Whether the file `mountinfo` of proc(5) names the directory or a place in it: the fifth field, with blanks and the like as
 /// `\040`, which no place of ours has.
-fn is_mounted_in(path: &Path, mountinfo: &[u8]) -> bool {
+fn is_mounted_at(path: &Path, mountinfo: &[u8]) -> bool {
     let inside = [path.as_os_str().as_bytes(), b"/"].concat();
     let mut places =
         mountinfo.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    places.any(|place| place.starts_with(&inside))
+    places.any(|place| place == path.as_os_str().as_bytes() || place.starts_with(&inside))
 }
 
 fn make_writable(dir: &Path) {
@@ -56,9 +56,12 @@ mod tests {
     fn a_mount_is_found() {
         let mounts = b"26 1 254:0 / / rw - ext4 /dev/vda rw\n\
             40 26 0:35 / /tmp/meson-a/mnt rw,relatime shared:1 - nfs server:/home rw\n";
-        assert!(is_mounted_in(Path::new("/tmp/meson-a"), mounts));
-        assert!(!is_mounted_in(Path::new("/tmp/meson"), mounts));
-        assert!(!is_mounted_in(Path::new("/tmp/meson-a/mnt"), mounts), "it is the mount's own place");
-        assert!(!is_mounted_in(Path::new("/tmp/meson-a"), b""));
+        assert!(is_mounted_at(Path::new("/tmp/meson-a"), mounts));
+        assert!(
+            is_mounted_at(Path::new("/tmp/meson-a/mnt"), mounts),
+            "what covers a directory is not its own"
+        );
+        assert!(!is_mounted_at(Path::new("/tmp/meson"), mounts));
+        assert!(!is_mounted_at(Path::new("/tmp/meson-a"), b""));
     }
 }
