@@ -32,7 +32,10 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "meson-workflow",
         ],
     ),
-    ("meson-executor", &["meson-mesos", "meson-plugins", "meson-proto", "meson-spark", "meson-store"]),
+    (
+        "meson-executor",
+        &["meson-mesos", "meson-plugins", "meson-proto", "meson-spark", "meson-store", "meson-workflow"],
+    ),
     ("meson-cli", &["meson-plugins", "meson-proto", "meson-workflow"]),
     ("meson-chaos-tests", &["meson-proto", "meson-engine"]),
     ("meson-sim", &["meson-raft", "meson-engine", "meson-scheduler", "meson-proto", "meson-workflow"]),

@@ -199,7 +199,7 @@ async fn how_queries_fail() -> anyhow::Result<()> {
         (query("a", "SELECT repeat('x', 70000)", json!({})), "result_too_large", "`results: file`"),
         (query("a", "SELECT 1 AS a, 2 AS a", json!({})), "bad_columns", "two columns are named `a`"),
         (query("a", "SELECT 1", json!({ "database": "nowhere" })), "session_refused", "nowhere"),
-        (query("a", "SELECT :x", json!({})), "rejected", "`:x`, which is not in `parameters`"),
+        (query("a", "SELECT :{{ 'x' }}", json!({})), "rejected", "`:x`, which is in neither"),
         (query("a", "SELECT 1", json!({ "auth": "nosasl" })), "bad_answer", "`auth`"),
         (away, "server_away", "no HiveServer2 at 127.0.0.1"),
         (late, "", ""),

@@ -28,6 +28,7 @@ pub mod expression;
 pub mod ids;
 pub mod kinds;
 pub mod limits;
+pub mod sql;
 pub mod units;
 
 mod form;

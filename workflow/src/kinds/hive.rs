@@ -1,9 +1,13 @@
 //! `hive`: statements for a HiveServer2, with parameters bound and rows as outputs or as a file.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::{ConfigCheck, Kind, describe, is_whole_template};
 use crate::expression::is_template;
+use crate::ids::did_you_mean;
+use crate::sql::{Piece, pieces};
 use crate::tree::shorten;
 use crate::units::Bytes;
 
@@ -46,6 +50,7 @@ fn check(config: &mut ConfigCheck<'_>) {
         config.report(&["tls"], "`tls` must be true or false", "write `tls: true`");
     }
     check_parameters(config);
+    check_query(config);
     check_values(config, "identifiers", "table: ratings", |value| value.is_string());
     let is_plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
     check_values(config, "settings", "hive.exec.parallel: true", is_plain);
@@ -71,15 +76,75 @@ fn check_parameters(config: &mut ConfigCheck<'_>) {
         config.report(&["parameters", name], message, "branch on its length with a `switch`");
     }
     check_values(config, "parameters", "country: BR", is_bound);
-    let names = |field| config.get(field).and_then(Value::as_object).into_iter().flat_map(Map::keys);
-    let bad: Vec<_> = ["parameters", "identifiers"]
-        .into_iter()
-        .flat_map(|field| names(field).filter(|name| !is_name(name)).map(move |name| (field, name.clone())))
-        .collect();
-    for (field, name) in bad {
-        let message = format!("`{}` cannot be written as `:name` in a query", shorten(&name));
-        config.report(&[field, &name], message, "use letters, digits and `_`, and no digit first");
+    let given = given_names(config);
+    for (place, (field, name)) in given.iter().enumerate() {
+        if !is_name(name) {
+            let message = format!("`{}` cannot be written as `:name` in a query", shorten(name));
+            config.report(&[field, name], message, "use letters, digits and `_`, and no digit first");
+        }
+        if given[..place].iter().any(|(_, before)| before == name) {
+            let message = format!("`{}` is a parameter and an identifier", shorten(name));
+            config.report(&[field, name], message, "rename one of them");
+        }
     }
+}
+
+/// What the query names is given, and the other way round. A query with templates is known only at run time, and a script
+/// only at the executor, which reads both in the same way.
+fn check_query(config: &mut ConfigCheck<'_>) {
+    let query = config.get("query").and_then(Value::as_str).filter(|query| !query.trim().is_empty());
+    let Some(query) = query.filter(|query| !is_template(query)) else { return };
+    let pieces = match pieces(query) {
+        Ok(pieces) => pieces,
+        Err(unread) => {
+            return config.report(&["query"], unread.to_string(), "write it so that Hive and Spark read it in one way");
+        }
+    };
+    let says_something = |piece: &Piece<'_>| match piece {
+        Piece::Text(text) => !text.trim().is_empty(),
+        Piece::Quoted(_) | Piece::Parameter(_) => true,
+        Piece::Comment(_) | Piece::End => false,
+    };
+    if !pieces.iter().any(says_something) {
+        return config.report(&["query"], "there is no statement in `query`", "write one");
+    }
+    let named: BTreeSet<&str> = pieces.iter().filter_map(Piece::parameter).collect();
+    check_names(config, &named);
+}
+
+fn check_names(config: &mut ConfigCheck<'_>, named: &BTreeSet<&str>) {
+    if NAMING.iter().any(|field| config.get(field).is_some_and(|value| !value.is_object())) {
+        return;
+    }
+    let given = given_names(config);
+    let mut meant = BTreeSet::new();
+    for name in named.iter().filter(|name| !given.iter().any(|(_, given)| given == *name)) {
+        let remedy = match did_you_mean(name, given.iter().map(|(_, name)| *name)) {
+            Some(near) => {
+                meant.insert(near);
+                format!("did you mean `:{near}`?")
+            }
+            None => format!("add `{}` to one of them", shorten(name)),
+        };
+        let message =
+            format!("`query` names `:{}`, which is in neither `parameters` nor `identifiers`", shorten(name));
+        config.report(&["query"], message, remedy);
+    }
+    let is_unused = |name: &str| is_name(name) && !named.contains(name) && !meant.contains(name);
+    for (field, name) in given.iter().filter(|(_, name)| is_unused(name)) {
+        let message = format!("`query` does not use `{}` of `{field}`", shorten(name));
+        let remedy =
+            format!("write `:{}` in it, outside of quotes and comments, or remove it", shorten(name));
+        config.report(&[field, name], message, remedy);
+    }
+}
+
+/// The fields whose names stand in a query.
+const NAMING: [&str; 2] = ["parameters", "identifiers"];
+
+fn given_names<'a>(config: &ConfigCheck<'a>) -> Vec<(&'static str, &'a str)> {
+    let names = |field| config.get(field).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+    NAMING.into_iter().flat_map(|field| names(field).map(move |name| (field, name.as_str()))).collect()
 }
 
 fn is_name(name: &str) -> bool {
