@@ -1,19 +1,15 @@
 //! A real HDFS for tests: a NameNode and a DataNode of Hadoop, as processes of this machine on free ports of loopback.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Child;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
 
+use crate::hadoop::Home;
 use crate::ports::free_ports;
 use crate::process::until_up;
-
-/// Small heaps, and what makes Java start soon.
-const JAVA: [&str; 4] = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
 
 const NAME_NODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
 const DATA_NODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
@@ -21,17 +17,9 @@ const DATA_NODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
 /// What the NameNode says when it takes writes, which is once the DataNode has come.
 const READY: &str = "Leaving safe mode";
 
-const LOGGING: &str = "log4j.rootLogger=INFO,console
-log4j.appender.console=org.apache.log4j.ConsoleAppender
-log4j.appender.console.target=System.err
-log4j.appender.console.layout=org.apache.log4j.PatternLayout
-log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
-";
-
 /// The file system. Ended when dropped, with all files.
 pub struct Hdfs {
-    dir: TempDir,
-    jars: PathBuf,
+    home: Home,
     port: u16,
     name_node: Option<Child>,
     data_node: Option<Child>,
@@ -43,19 +31,18 @@ impl Hdfs {
     /// # Errors
     /// When Java or the jars are missing, or it does not come up.
     pub async fn start() -> anyhow::Result<Hdfs> {
-        let engines = std::env::var("MESON_ENGINES").context("MESON_ENGINES: see `make test`")?;
-        let jars = PathBuf::from(engines).join("hadoop/jars");
-        ensure!(jars.is_dir(), "{} is missing: `make engines` makes it", jars.display());
-        let dir = tempfile::Builder::new().prefix("meson-hdfs-").tempdir()?;
+        let home = Home::new("meson-hdfs-")?;
         let [port] = free_ports()?;
-        let mut hdfs = Hdfs { dir, jars, port, name_node: None, data_node: None };
-        std::fs::write(hdfs.path("log4j.properties"), LOGGING)?;
-        std::fs::write(hdfs.path("core-site.xml"), settings(&[("fs.defaultFS", &hdfs.address())]))?;
-        std::fs::write(hdfs.path("hdfs-site.xml"), hdfs.settings())?;
-        let formatted =
-            hdfs.java(NAME_NODE, "format.log")?.args(["-format", "-force", "-nonInteractive"]).status()?;
-        ensure!(formatted.success(), "HDFS cannot be formatted:\n{}", hdfs.log("format.log"));
-        hdfs.data_node = Some(hdfs.java(DATA_NODE, "data-node.log")?.spawn()?);
+        let mut hdfs = Hdfs { home, port, name_node: None, data_node: None };
+        hdfs.home.configure("core-site.xml", &[("fs.defaultFS", &hdfs.address())])?;
+        hdfs.configure()?;
+        let formatted = hdfs
+            .home
+            .java(NAME_NODE, "format.log")?
+            .args(["-format", "-force", "-nonInteractive"])
+            .status()?;
+        ensure!(formatted.success(), "HDFS cannot be formatted:\n{}", hdfs.home.log("format.log"));
+        hdfs.data_node = Some(hdfs.home.java(DATA_NODE, "data-node.log")?.spawn()?);
         hdfs.start_name_node().await?;
         Ok(hdfs)
     }
@@ -70,12 +57,12 @@ impl Hdfs {
     /// # Errors
     /// When it does not come up.
     pub async fn start_name_node(&mut self) -> anyhow::Result<()> {
-        let before = self.log("name-node.log").matches(READY).count();
-        let started = self.java(NAME_NODE, "name-node.log")?.spawn()?;
-        let log = self.path("name-node.log");
+        let before = self.home.log("name-node.log").matches(READY).count();
+        let started = self.home.java(NAME_NODE, "name-node.log")?.spawn()?;
+        let log = self.home.path("name-node.log");
         let is_up = || std::fs::read_to_string(&log).is_ok_and(|log| log.matches(READY).count() > before);
         let up = until_up("the NameNode leaves safe mode", self.name_node.insert(started), is_up).await;
-        up.with_context(|| self.log("name-node.log").lines().rev().take(20).collect::<Vec<_>>().join("\n"))
+        up.with_context(|| self.home.last_words("name-node.log"))
     }
 
     /// Ends the NameNode at once.
@@ -111,28 +98,10 @@ impl Hdfs {
         Ok(kill(Pid::from_raw(i32::try_from(name_node.id())?), signal)?)
     }
 
-    fn java(&self, class: &str, log: &str) -> anyhow::Result<Command> {
-        let log = File::options().create(true).append(true).open(self.path(log))?;
-        let mut command = Command::new("java");
-        command
-            .args(JAVA)
-            // Where its web server unpacks itself.
-            .arg(format!("-Djava.io.tmpdir={}", self.dir.path().display()))
-            .arg("-cp")
-            .arg(format!("{}:{}/*", self.dir.path().display(), self.jars.display()))
-            .arg(class)
-            .current_dir(self.dir.path())
-            .env_remove("HADOOP_CONF_DIR")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Ok(command)
-    }
-
     /// As few surprises and as little waiting as one node of each kind allows.
-    fn settings(&self) -> String {
-        let folder = |name: &str| format!("file://{}", self.path(name).display());
-        settings(&[
+    fn configure(&self) -> anyhow::Result<()> {
+        let folder = |name: &str| format!("file://{}", self.home.path(name).display());
+        let all = [
             ("dfs.replication", "1"),
             ("dfs.namenode.name.dir", &folder("name")),
             ("dfs.datanode.data.dir", &folder("data")),
@@ -149,28 +118,14 @@ impl Hdfs {
             ("dfs.datanode.du.reserved", "0"),
             // As large clusters set it: the name node hears of a block well after the client has moved on to the next.
             ("dfs.blockreport.incremental.intervalMsec", "250"),
-        ])
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn log(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+        ];
+        self.home.configure("hdfs-site.xml", &all)
     }
 
     /// Where its files are.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        self.home.dir()
     }
-}
-
-fn settings(all: &[(&str, &str)]) -> String {
-    let property = |(name, value): &(&str, &str)| {
-        format!("<property><name>{name}</name><value>{value}</value></property>\n")
-    };
-    format!("<configuration>\n{}</configuration>\n", all.iter().map(property).collect::<String>())
 }
 
 impl Drop for Hdfs {

@@ -10,6 +10,7 @@ use meson_spark::{Master, State};
 use tempfile::TempDir;
 
 use crate::ports::free_ports;
+use crate::process::end;
 
 /// The folder that `make engines` makes.
 ///
@@ -246,24 +247,9 @@ impl Standalone {
     }
 }
 
-/// How often it is looked whether a process has ended, before it is ended by force: for ten seconds.
-const END_LOOKS: usize = 200;
-
 impl Drop for Standalone {
     fn drop(&mut self) {
-        // The worker first, politely: it ends its executors and drivers.
-        for process in self.processes.iter_mut().rev() {
-            let pid = nix::unistd::Pid::from_raw(process.id() as i32);
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-            for _ in 0..END_LOOKS {
-                if matches!(process.try_wait(), Ok(Some(_))) {
-                    break;
-                }
-                // tidy: allow sleep: dropping cannot wait on a condition otherwise
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        // The worker first: it ends its executors and drivers.
+        self.processes.iter_mut().rev().for_each(end);
     }
 }

@@ -5,6 +5,7 @@
 //! `memory`, `secrets` (the running system, by [`system`]), `plugins` (kinds from outside), `mesos` (the same on a Mesos
 //! cluster), and `docker`, `hdfs`, `hive`, `languages` and `spark` (real engines).
 
+pub mod spark;
 pub mod system;
 pub mod waiting;
 

@@ -9,17 +9,10 @@ use anyhow::ensure;
 use meson_chaos_tests::{Client, Cluster, Options, until};
 use meson_engines::spark::{SlowInterface, Standalone, jar, local};
 use meson_proto::v1::*;
+use meson_tests::spark::{WAITS, figures, one, spark_data, step};
 use meson_tests::system::{start, with};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-
-fn step(id: &str, config: Value, mem: &str) -> Value {
-    json!({ "id": id, "kind": "spark", "config": config, "resources": { "cpus": 1, "mem": mem } })
-}
-
-fn one(name: &str, step: Value) -> Value {
-    json!({ "name": name, "nodes": [step] })
-}
 
 /// Says what it was given, and lets Spark add up.
 const SPEAKS: &str = "import sys, meson_sdk as meson
@@ -116,19 +109,6 @@ async fn nothing_is_held_against_a_slow_interface(
     Ok(())
 }
 
-/// Waits for a file that it is told of, task by task, and notes that it began.
-const WAITS: &str = "import sys, time, os
-from pyspark import SparkContext
-go = sys.argv[1]
-def wait(x):
-    # tidy: allow sleep: it is the step that waits
-    while not os.path.exists(go): time.sleep(0.2)
-    return x
-sc = SparkContext(appName='renamed')
-open(go + '.begun', 'a').write('x')
-sc.parallelize(range(4), 2).count()
-sc.parallelize(range(4), 2).map(wait).count()";
-
 async fn on_cluster(executors: usize) -> anyhow::Result<(Standalone, Cluster, Client)> {
     let spark = Standalone::start().await?;
     let cluster = Cluster::start(Options { env: spark.settings()?, executors, ..Options::default() }).await?;
@@ -147,22 +127,6 @@ async fn drivers(spark: &Standalone) -> anyhow::Result<BTreeSet<String>> {
 async fn until_none(spark: &Standalone) -> anyhow::Result<()> {
     until("no application is left", || async { applications(spark).await.ok()?.is_empty().then_some(()) })
         .await
-}
-
-/// What a run says of its only step, once Spark's own figures are in it.
-async fn figures(client: &Client, run_id: &str) -> anyhow::Result<Value> {
-    let node = until("figures of Spark", || async {
-        let node = client.nodes(run_id).await.ok()?.into_iter().next()?;
-        let is_seen = spark_data(&node)["tasks"]["known"] == 4;
-        (is_seen || node.ended_at.is_some()).then_some(node)
-    })
-    .await?;
-    ensure!(node.ended_at.is_none(), "it has ended: {node:?}");
-    Ok(spark_data(&node))
-}
-
-fn spark_data(node: &Node) -> Value {
-    serde_json::from_str::<Value>(&node.data_json).map_or(Value::Null, |data| data["spark"].clone())
 }
 
 /// One test at a time: each has several virtual machines of Java.

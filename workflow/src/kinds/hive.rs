@@ -97,7 +97,11 @@ fn check_query(config: &mut ConfigCheck<'_>) {
     let pieces = match pieces(query) {
         Ok(pieces) => pieces,
         Err(unread) => {
-            return config.report(&["query"], unread.to_string(), "write it so that Hive and Spark read it in one way");
+            return config.report(
+                &["query"],
+                unread.to_string(),
+                "write it so that Hive and Spark read it in one way",
+            );
         }
     };
     let says_something = |piece: &Piece<'_>| match piece {

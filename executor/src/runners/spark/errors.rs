@@ -3,11 +3,18 @@
 use crate::drive::Verdict;
 
 /// Words of Spark; whether the platform is at fault; the reason to report. The first that is found counts.
-const WORDS: [(&str, bool, &str); 12] = [
+const WORDS: [(&str, bool, &str); 17] = [
     ("java.lang.OutOfMemoryError", false, "out_of_memory"),
     ("exceeding memory limits", false, "out_of_memory"),
     ("Container killed by YARN for exceeding", false, "out_of_memory"),
     ("Master removed our application: KILLED", false, "application_killed"),
+    // YARN's, of whoever asked it to, also of an application that had not begun.
+    ("was killed by user", false, "application_killed"),
+    ("YARN application has exited unexpectedly with state KILLED", false, "application_killed"),
+    ("YARN application has exited unexpectedly", true, "application_removed"),
+    ("YARN application has already ended", true, "application_removed"),
+    // Hadoop's, of a ResourceManager or of what holds files.
+    ("failed on connection exception", true, "master_away"),
     ("All masters are unresponsive", true, "master_away"),
     ("Failed to connect to master", true, "master_away"),
     ("Master removed our application", true, "application_removed"),
@@ -42,6 +49,8 @@ mod tests {
             let failure = judge(said, 1).failure();
             (failure.class().as_str_name(), failure.reason)
         };
+        let application = "Application application_1_1 was killed by user x at host";
+        assert_eq!(of(application), ("FAILURE_CLASS_USER", "application_killed".into()));
         assert_eq!(of("ValueError: x"), ("FAILURE_CLASS_USER", "application_failed".into()));
         assert_eq!(of("a java.lang.OutOfMemoryError: heap"), ("FAILURE_CLASS_USER", "out_of_memory".into()));
         let lost = "Job aborted due to stage failure: ExecutorLostFailure (executor 1 exited)";
