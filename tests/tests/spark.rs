@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use meson_chaos_tests::{Client, Cluster, Options, until};
 use meson_engines::spark::{SlowInterface, Standalone, jar, local};
 use meson_proto::v1::*;
 use meson_tests::spark::{WAITS, figures, one, spark_data, step};
-use meson_tests::system::{start, with};
+use meson_tests::system::{in_attempts_of, start, with};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -194,6 +196,40 @@ async fn an_application_at_a_master_lives_and_ends_with_its_attempt() -> anyhow:
     std::fs::write(&go, "")?;
     client.succeed(&retried).await?;
     until_none(&spark).await
+}
+
+/// A machine that loses its power tells no master: the application stays there, and executors work for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_machine_left_at_the_master_is_ended_first() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
+    let (spark, mut cluster, client) = on_cluster(2).await?;
+    let go = spark.dir().join("go");
+    let conf = json!({ "spark.executor.memory": "512m", "spark.cores.max": 2 });
+    let config = json!({ "code": WAITS.replace("appName='renamed'", ""), "args": [go], "conf": conf });
+    let retry = json!({ "retry": { "platform": { "retries": 3, "delay": "1s" } } });
+    let run_id = start(&client, one("lost", with(step("a", config, "1GiB"), retry))).await?;
+    figures(&client, &run_id).await?;
+    let first = applications(&spark).await?;
+    let lost = executor_of(&cluster, &client, &run_id).await?;
+    cluster.kill_executor_and_supervisors(lost)?;
+    for process in in_attempts_of(&run_id)? {
+        let pid = process.file_name().and_then(|name| name.to_str()?.parse().ok()).context("a process")?;
+        kill(Pid::from_raw(pid), Signal::SIGSTOP)?;
+    }
+    until("another application than the first", || async {
+        let now = applications(&spark).await.ok()?;
+        assert!(now.len() < 2, "two at once: {now:?}");
+        (now.len() == 1 && now != first).then_some(())
+    })
+    .await?;
+    std::fs::write(&go, "")?;
+    client.succeed(&run_id).await?;
+    until_none(&spark).await?;
+    cluster.start_executor(lost)?;
+    until("what the machine still held is ended", || async {
+        in_attempts_of(&run_id).ok()?.is_empty().then_some(())
+    })
+    .await
 }
 
 /// Adds properties of Spark to a step.

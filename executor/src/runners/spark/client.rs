@@ -43,6 +43,10 @@ pub async fn run(job: &Job, told: &Told, voice: &Voice, mut stop: Stop) -> Resul
     }
     properties::write(job, told, &properties).map_err(failed)?;
     let place = place(&properties[UI_PORT]);
+    tokio::select! {
+        ended = end_earlier(job, told) => ended?,
+        () = stopped(&mut stop) => return Err(Verdict::user("killed", "killed before its application began")),
+    }
     job.begin().map_err(failed)?;
     let mut child = submit(job, told).map_err(|error| {
         Verdict::platform("installation", format!("spark-submit of {} cannot be started: {error}", told.home))
@@ -144,28 +148,44 @@ async fn end(child: &mut Child, grace: Duration) {
     }
 }
 
-/// Makes sure that no application of the attempt is left at the master.
-pub async fn clean_up(job: &Job, told: &Told) -> Result<(), Verdict> {
-    if !told.master.starts_with("spark://") || told.master_ui.is_empty() {
-        return Ok(());
-    }
-    let master = Master::new(&told.master_ui);
-    until_gone(&master, &job.attempt_id, noted_application(job).as_deref(), NOTICE_MAX).await
+/// The master that can be asked what runs there.
+fn master(told: &Told) -> Option<Master> {
+    (told.master.starts_with("spark://") && !told.master_ui.is_empty()).then(|| Master::new(&told.master_ui))
 }
 
-/// Waits until an attempt has no application, by its tag or by this id; after `notice` orders those that are left to end.
-pub async fn until_gone(
-    master: &Master,
-    attempt_id: &str,
-    noted: Option<&str>,
-    notice: Duration,
-) -> Result<(), Verdict> {
+/// Ends what earlier attempts of the step left at the master. Their drivers are gone, but a machine that lost its power told
+/// nobody: then the master keeps the application, and executors go on with their tasks.
+async fn end_earlier(job: &Job, told: &Told) -> Result<(), Verdict> {
+    match master(told).filter(|_| job.attempt > 1) {
+        Some(master) => until_gone(&master, Whose::Earlier(&job.attempt_id), Duration::ZERO).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes sure that no application of the attempt is left at the master.
+pub async fn clean_up(job: &Job, told: &Told) -> Result<(), Verdict> {
+    let Some(master) = master(told) else { return Ok(()) };
+    let noted = noted_application(job);
+    until_gone(&master, Whose::Attempt(&job.attempt_id, noted.as_deref()), NOTICE_MAX).await
+}
+
+/// Which applications are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// Those of an attempt: by their tag, or by an id that was noted.
+    Attempt(&'a str, Option<&'a str>),
+    /// Those of the other attempts of this one's step, by their tags.
+    Earlier(&'a str),
+}
+
+/// Waits until there are no such applications; after `notice` orders those that are left to end.
+pub async fn until_gone(master: &Master, whose: Whose<'_>, notice: Duration) -> Result<(), Verdict> {
     let begun = Instant::now();
     loop {
-        let left = match left(master, attempt_id, noted).await {
+        let left = match left(master, whose).await {
             Ok(left) => left,
             Err(error) if begun.elapsed() > END_MAX => {
-                let message = format!("whether its application is gone could not be asked: {error}");
+                let message = format!("whether an application is gone could not be asked: {error}");
                 return Err(Verdict::platform("master_away", message));
             }
             Err(_) => {
@@ -190,22 +210,22 @@ pub async fn until_gone(
     }
 }
 
-/// Ids of an attempt's applications.
-async fn left(
-    master: &Master,
-    attempt_id: &str,
-    noted: Option<&str>,
-) -> Result<Vec<String>, meson_spark::Error> {
+/// Their ids.
+async fn left(master: &Master, whose: Whose<'_>) -> Result<Vec<String>, meson_spark::Error> {
     let mut left = Vec::new();
     for app in master.state().await?.active_apps {
-        // With the id known, drivers of others need not be asked whose they are.
-        let is_own = noted == Some(app.id.as_str())
-            || match noted {
-                Some(_) => Tag::of_name(&app.name),
-                None => master.tag(&app).await?,
+        let is_meant = match whose {
+            // With the id known, drivers of others need not be asked whose they are.
+            Whose::Attempt(own, Some(noted)) => {
+                noted == app.id || Tag::of_name(&app.name).is_some_and(|tag| tag.attempt_id == own)
             }
-            .is_some_and(|tag| tag.attempt_id == attempt_id);
-        left.extend(is_own.then_some(app.id));
+            Whose::Attempt(own, None) => master.tag(&app).await?.is_some_and(|tag| tag.attempt_id == own),
+            Whose::Earlier(own) => {
+                let tag = master.tag(&app).await?;
+                tag.is_some_and(|tag| tag.is_of_step(own) && tag.attempt_id != own)
+            }
+        };
+        left.extend(is_meant.then_some(app.id));
     }
     Ok(left)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meson_spark::{Create, DriverState, Error, Gateway, Master, Origin, State, Status};
 use tokio::time::{Instant, sleep};
 
-use super::client::until_gone;
+use super::client::{Whose, until_gone};
 use super::excerpt::Excerpt;
 use super::watch::Place;
 use super::{Told, errors, properties, watch};
@@ -120,7 +120,7 @@ async fn living(job: &Job, told: &Told, voice: &Voice) -> Result<Option<String>,
             Found::Driver(id) => return Ok(Some(id)),
             Found::Applications(attempt_ids) => {
                 for attempt_id in attempt_ids {
-                    until_gone(&master, &attempt_id, None, Duration::ZERO).await?;
+                    until_gone(&master, Whose::Attempt(&attempt_id, None), Duration::ZERO).await?;
                 }
             }
             Found::Unknown if !is_said => {
@@ -290,7 +290,7 @@ pub async fn clean_up(job: &Job, told: &Told) -> Result<(), Verdict> {
     if let Some(id) = remembered(job) {
         end(&Gateway::new(&told.gateway), &id).await?;
     }
-    until_gone(&Master::new(&told.master_ui), &job.attempt_id, None, Duration::ZERO).await
+    until_gone(&Master::new(&told.master_ui), Whose::Attempt(&job.attempt_id, None), Duration::ZERO).await
 }
 
 fn away(error: &Error) -> Verdict {
