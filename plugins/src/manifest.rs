@@ -90,6 +90,14 @@ mod tests {
     }
 
     #[test]
+    fn the_manifest_of_the_page_is_good() {
+        let page = include_str!("../../docs/plugins.md");
+        let (_, text) = page.split_once("```toml\n").unwrap();
+        let (text, _) = text.split_once("```").unwrap();
+        assert_eq!(Manifest::read(Path::new("plugin.toml"), text).unwrap().kind, "acme/notify");
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         assert!(Manifest::read(Path::new("plugin.toml"), GOOD).is_ok());
         for (from, to, expected) in [

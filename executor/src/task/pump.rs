@@ -2,6 +2,9 @@
 //!
 //! Pipes and not files, because programs open `/dev/stderr` anew, which would truncate a file; and the pipes end at the
 //! supervisor, not at the executor, so the executor may die.
+//!
+//! What is more than a log may hold is left out of its middle: the end of each stream, where the reason of a failure is,
+//! follows when the stream has ended.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -23,6 +26,9 @@ use crate::secrets::mask::{Mask, Stream};
 const HOLD: Duration = Duration::from_millis(100);
 /// How long output is awaited after the whole tree is gone, should a stranger hold the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How much of a stream's end follows where the log has no room for all.
+const LAST_BYTES_MAX: usize = 64 << 10;
 
 /// Both output streams of a child.
 pub struct Output {
@@ -74,6 +80,9 @@ impl Output {
             pump.close();
             pump.log_due(&mut self.store);
         }
+        for pump in [&mut self.stdout, &mut self.stderr] {
+            pump.log_last(&mut self.store);
+        }
     }
 }
 
@@ -86,11 +95,22 @@ struct Store {
 }
 
 impl Store {
-    /// A full disk must not stop the step: it loses log, not work.
-    fn log(&mut self, stream: LogStream, data: &[u8]) {
-        if self.written < self.bytes_max && self.try_log(stream, data).is_err() {
+    /// Whether the data is in the log. A full disk must not stop the step: it loses log, not work.
+    fn log(&mut self, stream: LogStream, data: &[u8]) -> bool {
+        let is_logged = self.written < self.bytes_max && self.try_log(stream, data).is_ok();
+        if !is_logged {
             self.bytes_max = self.written;
         }
+        is_logged
+    }
+
+    /// Adds what comes after all else, whatever the log has already.
+    fn log_last(&mut self, stream: LogStream, data: &[u8]) -> io::Result<()> {
+        if let Some((output, _)) = &self.files {
+            // A disk that was full may have taken a part.
+            self.written = output.metadata()?.len();
+        }
+        data.chunks(RECORD_BYTES_MAX).try_for_each(|data| self.try_log(stream, data))
     }
 
     fn try_log(&mut self, stream: LogStream, data: &[u8]) -> io::Result<()> {
@@ -121,6 +141,10 @@ struct Pump {
     held_until: Option<Instant>,
     /// Bytes of `held` to log now.
     due: usize,
+    /// The end of what the log had no room for.
+    last: Vec<u8>,
+    /// How much of that is not even there.
+    left_out: usize,
 }
 
 impl Pump {
@@ -129,7 +153,7 @@ impl Pump {
         // A buffer without room would be read into by 64 bytes, for ever.
         let read = Vec::with_capacity(RECORD_BYTES_MAX);
         let (held, masked) = (Vec::new(), Stream::new(mask.clone()));
-        Ok(Self { stream, pipe, read, masked, held, held_until: None, due: 0 })
+        Ok(Self { stream, pipe, read, masked, held, held_until: None, due: 0, last: Vec::new(), left_out: 0 })
     }
 
     fn is_open(&self) -> bool {
@@ -169,12 +193,96 @@ impl Pump {
 
     fn log_due(&mut self, store: &mut Store) {
         for data in self.held[..self.due].chunks(RECORD_BYTES_MAX) {
-            store.log(self.stream, data);
+            if !store.log(self.stream, data) {
+                self.last.extend_from_slice(data);
+                // Not at each line.
+                if self.last.len() > 2 * LAST_BYTES_MAX {
+                    self.left_out += shorten(&mut self.last);
+                }
+            }
         }
         self.held.drain(..self.due);
         if self.due > 0 {
             self.held_until = (!self.held.is_empty()).then(|| Instant::now() + HOLD);
         }
         self.due = 0;
+    }
+
+    /// Logs the end of what there was no room for.
+    fn log_last(&mut self, store: &mut Store) {
+        let mut last = std::mem::take(&mut self.last);
+        if last.is_empty() {
+            return;
+        }
+        let left_out = self.left_out + shorten(&mut last);
+        if left_out > 0 {
+            let note = format!("\n[meson: no room in the log; {left_out} bytes are left out here]\n");
+            last.splice(..0, note.into_bytes());
+        }
+        // There may still be no room on the disk.
+        let _ = store.log_last(self.stream, &last);
+    }
+}
+
+/// Takes the beginning away from what is too long, up to the end of a line where there is one; says how much that was.
+fn shorten(last: &mut Vec<u8>) -> usize {
+    let too_many = last.len().saturating_sub(LAST_BYTES_MAX);
+    if too_many == 0 {
+        return 0;
+    }
+    let line = last[too_many - 1..].iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    last.drain(..too_many + line).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::secrets::Secrets;
+
+    /// What a log of that size holds of a script's output, stream by stream.
+    async fn logged(script: &str, bytes_max: u64) -> [String; 2] {
+        let root = tempfile::tempdir().unwrap();
+        let dir = AttemptDir::new(root.path().to_owned());
+        let mut command = Command::new("sh");
+        let mut child =
+            command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut output = Output::new(&dir, &mut child, bytes_max, &Mask::new(&Secrets::default())).unwrap();
+        while output.is_open() {
+            output.step().await;
+        }
+        output.drain().await;
+        child.wait().unwrap();
+        let entries = index::read(&index::open(&dir.log_index()).unwrap(), 1, usize::MAX).unwrap();
+        let file = File::open(dir.output()).unwrap();
+        [LogStream::Stdout, LogStream::Stderr].map(|stream| {
+            let of_stream = entries.iter().filter(|entry| entry.stream == stream);
+            let data = of_stream.flat_map(|entry| {
+                let mut data = vec![0; entry.length as usize];
+                file.read_exact_at(&mut data, entry.offset).unwrap();
+                data
+            });
+            String::from_utf8(data.collect()).unwrap()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_log_without_room_has_its_beginning_and_its_end() {
+        let script = "seq 100000; echo the reason >&2";
+        let all: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+        assert_eq!(logged(script, 1 << 20).await, [all.clone(), "the reason\n".to_owned()]);
+
+        let [stdout, stderr] = logged(script, 1_000).await;
+        let (begin, rest) = stdout.split_once("\n[meson: no room in the log; ").unwrap();
+        let (left_out, end) = rest.split_once(" bytes are left out here]\n").unwrap();
+        assert!(all.starts_with(begin) && begin.len() >= 1_000, "{begin}");
+        assert!(
+            all.ends_with(&format!("\n{end}")) && (60_000..=LAST_BYTES_MAX).contains(&end.len()),
+            "{end}"
+        );
+        assert_eq!(begin.len() + left_out.parse::<usize>().unwrap() + end.len(), all.len());
+        assert_eq!(stderr, "the reason\n");
     }
 }
