@@ -96,7 +96,10 @@ pub const HELP: &[(&str, &str)] = &[
     ("connect_timeout_ms", "Longest time to connect to a replica"),
     ("running_report_after_ms", "Attempts that end sooner are reported once, at their end"),
     ("log_wait_ms", "Longest time a last report waits for the log to be stored by a majority"),
-    ("log_bytes_max", "Output of an attempt that is kept as its log; of what is more, the last 64 KiB of each stream"),
+    (
+        "log_bytes_max",
+        "Output of an attempt that is kept as its log; of what is more, the last 64 KiB of each stream",
+    ),
     ("cache_bytes_max", "Size of the cache of fetched files"),
     ("fetch_bytes_max", "Longest file fetched and largest archive unpacked"),
     ("fetch_timeout_ms", "Longest time without any progress of a fetch"),
