@@ -9,6 +9,8 @@ use std::path::Path;
 use common::fake::Fake;
 use common::*;
 use meson_proto::v1::*;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A folder with programs that run this script.
 fn programs(script: &str) -> String {
@@ -72,22 +74,45 @@ async fn programs_that_are_not_there_are_named() {
     assert!(ended.err.contains("/nowhere/meson-scheduler is not there"), "{}", ended.err);
 }
 
-#[tokio::test]
-async fn an_interrupted_command_has_not_succeeded() {
-    let (_fake, port) = leader();
-    let (data, port) = (folder("dev"), port.to_string());
-    let data_dir = data.to_str().expect("the path is text");
-    let fixed = ["dev", "--replicas", "1", "--executors", "0", "--data-dir", data_dir, "--port", &port];
+/// `dev` whose command goes on and on, once that has begun.
+async fn busy(script: &str, data: &Path, port: u16) -> tokio::process::Child {
+    let (data, port) = (data.to_str().expect("the path is text"), port.to_string());
+    let fixed = ["dev", "--replicas", "1", "--executors", "0", "--data-dir", data, "--port", &port];
     let mut command = command(&[&fixed[..], &["--exec", "echo started; exec sleep 60"]].concat());
-    command.env("MESON_BIN_DIR", programs("while :; do sleep 0.05; done"));
+    command.env("MESON_BIN_DIR", programs(script));
     command.stdout(std::process::Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
     let mut said = [0; 8];
     let mut out = child.stdout.take().expect("it is piped");
     tokio::io::AsyncReadExt::read_exact(&mut out, &mut said).await.expect("the command runs");
+    child
+}
+
+async fn ended_by(mut child: tokio::process::Child, signal: Signal) -> std::process::ExitStatus {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
-        .expect("it is ours");
-    let status = child.wait().await.expect("it ends");
-    assert_eq!(status.code(), Some(143), "as a program that SIGTERM ended");
+    kill(Pid::from_raw(pid), signal).expect("it is ours");
+    child.wait().await.expect("it ends")
+}
+
+#[tokio::test]
+async fn an_interrupted_command_has_not_succeeded() {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+        let (_fake, port) = leader();
+        let child = busy("while :; do sleep 0.05; done", &folder("dev"), port).await;
+        let status = ended_by(child, signal).await;
+        assert_eq!(status.code(), Some(code), "as a program that {signal} ended");
+    }
+}
+
+#[tokio::test]
+async fn what_is_killed_leaves_nothing_running() {
+    let (_fake, port) = leader();
+    let data = folder("dev");
+    let script = "trap 'echo told to end; exit 0' TERM\nwhile :; do sleep 0.05; done";
+    ended_by(busy(script, &data, port).await, Signal::SIGKILL).await;
+    let log = data.join("logs/replica-1.log");
+    while !fs::read_to_string(&log).is_ok_and(|log| log.ends_with("told to end\n")) {
+        // tidy: allow sleep: it looks at another process
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -1,5 +1,5 @@
 //! One process of the cluster: started with its log in a file, started again when it dies, stopped politely, then by
-//! force.
+//! force. Where the system allows it, it is told to end also when this process is killed.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child as Process, Command};
 
+use super::say;
 use crate::Result;
 use crate::error::Error;
 
@@ -24,9 +25,24 @@ const DEATHS_WINDOW: Duration = Duration::from_secs(30);
 /// How much of a log is shown when its process dies, in bytes.
 const TAIL_BYTES: u64 = 2_000;
 
+/// What makes the kernel tell a program to end when who started it has ended: `setpriv`, which becomes the program.
+const TIE: &[&str] = &["setpriv", "--pdeathsig", "TERM", "--"];
+
+/// What is to stand before a program so that it does not outlive this process: nothing, where that is not to be had.
+pub async fn tie() -> &'static [&'static str] {
+    let mut test = Command::new(TIE[0]);
+    let test =
+        test.args(&TIE[1..]).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match test.status().await {
+        Ok(status) if status.success() => TIE,
+        _ => &[],
+    }
+}
+
 /// How to start a process.
 pub struct Spec {
     name: String,
+    tie: &'static [&'static str],
     binary: PathBuf,
     arguments: Vec<(&'static str, String)>,
     log: PathBuf,
@@ -35,15 +51,23 @@ pub struct Spec {
 
 impl Spec {
     /// A process of this name; its log and pid go into folders of `dir`.
-    pub fn new(dir: &Path, name: String, binary: PathBuf, arguments: Vec<(&'static str, String)>) -> Self {
+    pub fn new(
+        dir: &Path,
+        name: String,
+        tie: &'static [&'static str],
+        binary: PathBuf,
+        arguments: Vec<(&'static str, String)>,
+    ) -> Self {
         let log = dir.join("logs").join(format!("{name}.log"));
         let pid = dir.join("pids").join(format!("{name}.pid"));
-        Spec { name, binary, arguments, log, pid }
+        Spec { name, tie, binary, arguments, log, pid }
     }
 
     fn spawn(&self) -> std::io::Result<Process> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(&self.binary);
+        let mut words = self.tie.iter().map(AsRef::as_ref).chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         for (flag, value) in &self.arguments {
             command.args([flag, value.as_str()]);
         }
@@ -72,7 +96,7 @@ impl Child {
     /// Starts it again if it died; gives it up if it dies all the time.
     pub fn look_after(&mut self) -> Result<()> {
         let Ok(Some(status)) = self.process.try_wait() else { return Ok(()) };
-        eprintln!("dev: {} died ({status}); its last words:\n{}", self.spec.name, self.tail());
+        say(format_args!("{} died ({status}); its last words:\n{}", self.spec.name, self.tail()));
         self.deaths.retain(|death| death.elapsed() < DEATHS_WINDOW);
         self.deaths.push(Instant::now());
         if self.deaths.len() >= DEATHS_MAX {
@@ -82,7 +106,7 @@ impl Child {
         }
         self.process =
             self.spec.spawn().map_err(|error| Error::usage(format!("dev: {}: {error}", self.spec.name)))?;
-        eprintln!("dev: {} was started again", self.spec.name);
+        say(format_args!("{} was started again", self.spec.name));
         Ok(())
     }
 
@@ -109,7 +133,7 @@ pub async fn stop_all(mut children: Vec<Child>) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         if tokio::time::timeout(STOP_TIMEOUT, child.process.wait()).await.is_err() {
-            eprintln!("dev: {} does not stop; killing it", child.spec.name);
+            say(format_args!("{} does not stop; killing it", child.spec.name));
             // Only fails when it has ended already.
             let _ = child.process.kill().await;
         }

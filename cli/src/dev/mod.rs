@@ -2,6 +2,7 @@
 
 mod child;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,16 +27,25 @@ pub async fn run(options: Dev) -> Result {
     let cannot = |error: std::io::Error| Error::usage(format!("dev: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let mut children = specs(&options)?.into_iter().map(Child::start).collect::<Result<Vec<Child>>>()?;
+    // A terminal that is closed.
+    let mut hang_up = signal(SignalKind::hangup()).map_err(cannot)?;
+    let tie = child::tie().await;
+    let mut children = specs(&options, tie)?.into_iter().map(Child::start).collect::<Result<Vec<Child>>>()?;
     let work = work(&options, &mut children);
     let result = tokio::select! {
         result = work => result,
         _ = terminate.recv() => Ok(stopped(&options, 143)),
         _ = interrupt.recv() => Ok(stopped(&options, 130)),
+        _ = hang_up.recv() => Ok(stopped(&options, 129)),
     };
-    eprintln!("dev: stopping");
+    say(format_args!("stopping"));
     child::stop_all(children).await;
     result
+}
+
+/// Tells the user, who may have closed the terminal.
+fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "dev: {text}");
 }
 
 /// Being stopped is the usual end, but a command of `--exec` has not done its work then.
@@ -124,7 +134,7 @@ fn port(options: &Dev, place: u16, face: u16) -> u16 {
     options.port.saturating_add(10 * place + face)
 }
 
-fn specs(options: &Dev) -> Result<Vec<Spec>> {
+fn specs(options: &Dev, tie: &'static [&'static str]) -> Result<Vec<Spec>> {
     let dir = std::path::absolute(&options.data_dir)
         .map_err(|error| Error::usage(format!("--data-dir: {error}")))?;
     for folder in ["logs", "pids"] {
@@ -149,13 +159,13 @@ fn specs(options: &Dev) -> Result<Vec<Spec>> {
             ("--http-listen", listen(2)),
             ("--peers", peers.join(";")),
         ];
-        Spec::new(&dir, name, scheduler.clone(), arguments)
+        Spec::new(&dir, name, tie, scheduler.clone(), arguments)
     };
     let agent = |place: u16| {
         let name = format!("executor-{}", place + 1);
         let arguments =
             vec![("--endpoints", endpoints(options).join(",")), ("--data-dir", text(&dir.join(&name)))];
-        Spec::new(&dir, name, executor.clone(), arguments)
+        Spec::new(&dir, name, tie, executor.clone(), arguments)
     };
     Ok((0..options.replicas).map(replica).chain((0..options.executors).map(agent)).collect())
 }
