@@ -195,8 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_are_the_whole_text(text in r#"[-a-z'"`/*+:;\
-    é]{0,40}"#) {
+        fn pieces_are_the_whole_text(text in r#"[-a-z'"`/*+:;\\\n é]{0,40}"#) {
             if let Ok(pieces) = pieces(&text) {
                 prop_assert_eq!(pieces.iter().flat_map(written).collect::<String>(), text);
             }

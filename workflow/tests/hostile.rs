@@ -69,6 +69,17 @@ fn many_mistakes() {
 }
 
 #[test]
+fn many_parameters() {
+    let step = |query: &str, parameters: &str| {
+        let config = format!("{{ query: \"select {query}\", parameters: {{ {parameters} }} }}");
+        format!("name: w\nnodes:\n  - {{ id: a, kind: hive, config: {config} }}\n")
+    };
+    let each = |count: usize, text: fn(usize) -> String| (0..count).map(text).collect::<String>();
+    refused(&step(&each(80_000, |name| format!(" :a{name}")), &each(20_000, |name| format!("b{name}: 1, "))));
+    refused(&step("1", &each(70_000, |name| format!("b{name}: 1, "))));
+}
+
+#[test]
 fn a_rendered_config_is_judged_by_what_it_became() {
     let check = |kind: &str, config: serde_json::Value| match config {
         serde_json::Value::Object(config) => {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{ConfigCheck, Kind, describe, is_whole_template};
 use crate::expression::is_template;
 use crate::ids::did_you_mean;
+use crate::limits;
 use crate::sql::{Piece, pieces};
 use crate::tree::shorten;
 use crate::units::Bytes;
@@ -76,13 +77,13 @@ fn check_parameters(config: &mut ConfigCheck<'_>) {
         config.report(&["parameters", name], message, "branch on its length with a `switch`");
     }
     check_values(config, "parameters", "country: BR", is_bound);
-    let given = given_names(config);
-    for (place, (field, name)) in given.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for (field, name) in given_names(config) {
         if !is_name(name) {
             let message = format!("`{}` cannot be written as `:name` in a query", shorten(name));
             config.report(&[field, name], message, "use letters, digits and `_`, and no digit first");
         }
-        if given[..place].iter().any(|(_, before)| before == name) {
+        if !seen.insert(name) {
             let message = format!("`{}` is a parameter and an identifier", shorten(name));
             config.report(&[field, name], message, "rename one of them");
         }
@@ -121,9 +122,11 @@ fn check_names(config: &mut ConfigCheck<'_>, named: &BTreeSet<&str>) {
         return;
     }
     let given = given_names(config);
+    let names: BTreeSet<&str> = given.iter().map(|(_, name)| *name).collect();
     let mut meant = BTreeSet::new();
-    for name in named.iter().filter(|name| !given.iter().any(|(_, given)| given == *name)) {
-        let remedy = match did_you_mean(name, given.iter().map(|(_, name)| *name)) {
+    // More problems are not shown, and more names would be too much to compare them with.
+    for name in named.difference(&names).take(limits::PROBLEMS) {
+        let remedy = match did_you_mean(name, names.iter().copied().take(limits::PROBLEMS)) {
             Some(near) => {
                 meant.insert(near);
                 format!("did you mean `:{near}`?")

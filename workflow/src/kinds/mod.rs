@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::expression::is_template;
 use crate::ids::did_you_mean;
+use crate::limits;
 use crate::problem::{Problem, Problems};
 use crate::reader::quoted;
 use crate::tree::{path_text, shorten};
@@ -129,6 +130,10 @@ impl<'a> ConfigCheck<'a> {
     }
 
     fn report(&mut self, path: &[&str], message: impl Into<String>, remedy: impl Into<String>) {
+        // More are not shown; this one more tells that there are.
+        if self.problems.len() > limits::PROBLEMS {
+            return;
+        }
         let path = path.iter().map(|name| Segment::Name((*name).to_owned())).collect();
         self.problems.push(ConfigProblem { path, message: message.into(), remedy: remedy.into() });
     }
