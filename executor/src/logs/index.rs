@@ -69,6 +69,14 @@ pub fn append(mut index: &File, entry: &Entry) -> io::Result<()> {
     index.write_all(&entry.encode())
 }
 
+/// Takes a torn entry at the end away, so that others may follow.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn mend(index: &File) -> io::Result<()> {
+    index.set_len(count(index)? * ENTRY_BYTES as u64)
+}
+
 /// How many records there are; a torn entry at the end does not count.
 ///
 /// # Errors
@@ -105,5 +113,9 @@ mod tests {
         assert_eq!(read(&index, 2, 10).unwrap(), vec![entry(7, true)]);
         assert_eq!(read(&index, 1, 1).unwrap(), vec![entry(0, false)]);
         assert_eq!(read(&index, 3, 10).unwrap(), vec![]);
+        (&index).write_all(&[1; 7]).unwrap();
+        mend(&index).unwrap();
+        append(&index, &entry(9, false)).unwrap();
+        assert_eq!(read(&index, 2, 10).unwrap(), vec![entry(7, true), entry(9, false)]);
     }
 }

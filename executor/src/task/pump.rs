@@ -4,7 +4,7 @@
 //! supervisor, not at the executor, so the executor may die.
 //!
 //! What is more than a log may hold is left out of its middle: the end of each stream, where the reason of a failure is,
-//! follows when the stream has ended.
+//! follows when all processes have ended.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How much of a stream's end follows where the log has no room for all.
 const LAST_BYTES_MAX: usize = 64 << 10;
+
+/// How much less that may be for the sake of a whole line.
+const LINE_BYTES_MAX: usize = LAST_BYTES_MAX / 4;
 
 /// Both output streams of a child.
 pub struct Output {
@@ -106,9 +109,10 @@ impl Store {
 
     /// Adds what comes after all else, whatever the log has already.
     fn log_last(&mut self, stream: LogStream, data: &[u8]) -> io::Result<()> {
-        if let Some((output, _)) = &self.files {
-            // A disk that was full may have taken a part.
+        if let Some((output, index)) = &self.files {
+            // A disk that was full may have taken a part, of an entry, too.
             self.written = output.metadata()?.len();
+            index::mend(index)?;
         }
         data.chunks(RECORD_BYTES_MAX).try_for_each(|data| self.try_log(stream, data))
     }
@@ -224,13 +228,13 @@ impl Pump {
     }
 }
 
-/// Takes the beginning away from what is too long, up to the end of a line where there is one; says how much that was.
+/// Takes the beginning away from what is too long, up to the end of a line where one is near; says how much that was.
 fn shorten(last: &mut Vec<u8>) -> usize {
     let too_many = last.len().saturating_sub(LAST_BYTES_MAX);
     if too_many == 0 {
         return 0;
     }
-    let line = last[too_many - 1..].iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let line = last[too_many - 1..][..LINE_BYTES_MAX].iter().position(|byte| *byte == b'\n').unwrap_or(0);
     last.drain(..too_many + line).len()
 }
 
@@ -284,5 +288,9 @@ mod tests {
         );
         assert_eq!(begin.len() + left_out.parse::<usize>().unwrap() + end.len(), all.len());
         assert_eq!(stderr, "the reason\n");
+
+        let [stdout, _] = logged("yes | head -c 200000 | tr '\\n' x; echo", 1_000).await;
+        let (_, end) = stdout.split_once(" bytes are left out here]\n").unwrap();
+        assert_eq!((end.len(), end.ends_with("xyx\n")), (LAST_BYTES_MAX, true), "a long line keeps its end");
     }
 }
