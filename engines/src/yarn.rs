@@ -22,6 +22,8 @@ const FIFO: &str = "org.apache.hadoop.yarn.server.resourcemanager.scheduler.fifo
 
 const LOG: &str = "resource-manager.log";
 
+/// What the ResourceManager says when it takes nodes.
+const LEADS: &str = "Transitioned to active state";
 /// What the ResourceManager says when the NodeManager has come.
 const READY: &str = "Node Transitioned from NEW to RUNNING";
 
@@ -58,14 +60,19 @@ impl Yarn {
         let mut yarn = Yarn { home: Home::new("meson-yarn-")?, processes: Vec::new() };
         yarn.home.configure("core-site.xml", &[("fs.defaultFS", "file:///")])?;
         yarn.configure(free_ports()?)?;
-        for (class, log) in [(RESOURCE_MANAGER, LOG), (NODE_MANAGER, "node-manager.log")] {
-            yarn.processes.push(yarn.home.java(class, log)?.spawn()?);
-        }
-        let log = yarn.home.path(LOG);
-        let is_up = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains(READY));
-        let up = until_up("YARN has a node", &mut yarn.processes[1], is_up).await;
-        up.with_context(|| [LOG, "node-manager.log"].map(|log| yarn.home.last_words(log)).join("\n"))?;
+        yarn.start_daemon(RESOURCE_MANAGER, LOG, LEADS).await?;
+        yarn.start_daemon(NODE_MANAGER, "node-manager.log", READY).await?;
         Ok(yarn)
+    }
+
+    /// Starts one, and waits until the ResourceManager says this.
+    async fn start_daemon(&mut self, class: &str, log: &str, sign: &str) -> anyhow::Result<()> {
+        let mut daemon = self.home.java(class, log)?.spawn()?;
+        let said = self.home.path(LOG);
+        let is_up = || std::fs::read_to_string(&said).is_ok_and(|said| said.contains(sign));
+        let up = until_up(sign, &mut daemon, is_up).await;
+        self.processes.push(daemon);
+        up.with_context(|| self.home.last_words(log))
     }
 
     fn configure(&self, ports: [u16; 8]) -> anyhow::Result<()> {
@@ -94,8 +101,9 @@ impl Yarn {
             ("yarn.nodemanager.resource.memory-mb", "8192"),
             ("yarn.nodemanager.resource.cpu-vcores", "8"),
             ("yarn.nodemanager.vmem-check-enabled", "false"),
-            // A disk that is nearly full would end the node.
+            // A disk that is nine tenths full would be none, and one is looked at whether that is wanted or not.
             ("yarn.nodemanager.disk-health-checker.enable", "false"),
+            ("yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage", "100.0"),
             ("yarn.nodemanager.sleep-delay-before-sigkill.ms", "2000"),
         ];
         self.home.configure("yarn-site.xml", &addresses.chain(more).collect::<Vec<_>>())
@@ -144,12 +152,11 @@ impl Yarn {
     /// # Errors
     /// When the system does not tell.
     pub fn processes(&self) -> anyhow::Result<usize> {
-        // Each has files of its container on its command line.
-        let mark = self.home.path("local/usercache").to_string_lossy().into_owned();
-        let commands = Path::new("/proc").read_dir()?.flatten().map(|entry| entry.path().join("cmdline"));
-        // Those that have ended meanwhile tell nothing.
-        let commands = commands.filter_map(|path| std::fs::read(path).ok());
-        Ok(commands.filter(|command| String::from_utf8_lossy(command).contains(&mark)).count())
+        // Each works in a directory of its container; those that have ended meanwhile do not.
+        let containers = self.home.path("local/usercache");
+        let entries = Path::new("/proc").read_dir()?.flatten();
+        let places = entries.filter_map(|entry| std::fs::read_link(entry.path().join("cwd")).ok());
+        Ok(places.filter(|place| place.starts_with(&containers)).count())
     }
 
     /// Ends an application, as an operator would.

@@ -21,6 +21,12 @@ pub enum Error {
         /// The beginning of what it said.
         message: String,
     },
+    /// A master that does not lead, and so does not know what runs.
+    #[error("{url} is a standby master: name the one that leads")]
+    Standby {
+        /// What was asked.
+        url: String,
+    },
     /// An answer that is none of what Spark says.
     #[error("{url} gave no answer of Spark: {why}")]
     Unreadable {
@@ -34,6 +40,6 @@ pub enum Error {
 impl Error {
     /// Whether the same question may be answered later.
     pub fn is_away(&self) -> bool {
-        matches!(self, Error::Away { .. } | Error::Refused { status: 502..=504, .. })
+        matches!(self, Error::Away { .. } | Error::Standby { .. } | Error::Refused { status: 502..=504, .. })
     }
 }

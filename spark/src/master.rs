@@ -13,6 +13,9 @@ pub struct Master {
     base: String,
 }
 
+/// The state of a master that waits for another one's end.
+const STANDBY: &str = "STANDBY";
+
 /// What a master says of itself.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -78,12 +81,16 @@ impl Master {
         &self.base
     }
 
-    /// What runs there.
+    /// What runs there, as the master that leads knows it.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn state(&self) -> Result<State, Error> {
-        http::get(&format!("{}/json/", self.base)).await
+        let state: State = http::get(&format!("{}/json/", self.base)).await?;
+        match state.status.as_str() {
+            STANDBY => Err(Error::Standby { url: self.base.clone() }),
+            _ => Ok(state),
+        }
     }
 
     /// Whose an application is: by its name, else by what its driver says. None when it is not Meson's, or is one whose

@@ -45,6 +45,12 @@ impl Tag {
         step(&self.attempt_id).is_some_and(|own| step(attempt_id) == Some(own))
     }
 
+    /// Whether the application belongs to an attempt of the same step that came before this one.
+    pub fn is_before(&self, attempt_id: &str) -> bool {
+        let number = |id: &str| id.rsplit_once('.').and_then(|(_, number)| number.parse::<u64>().ok());
+        self.is_of_step(attempt_id) && number(&self.attempt_id) < number(attempt_id)
+    }
+
     /// A name for the application that shows the tag.
     pub fn name(&self, title: &str) -> String {
         format!("{title}{self}")
@@ -67,6 +73,8 @@ mod tests {
         for on_cluster in [false, true] {
             let tag = Tag { attempt_id: "1-01J.7.2".into(), on_cluster };
             assert_eq!(Tag::of_name(&tag.name("w [meson:x]/train")), Some(tag.clone()));
+            let before = ["1-01J.7.10", "1-01J.7.2", "1-01J.7.1", "1-01J.8.3"].map(|id| tag.is_before(id));
+            assert_eq!(before, [true, false, false, false]);
             assert!(tag.is_of_step("1-01J.7.9") && !tag.is_of_step("1-01J.70.2") && !tag.is_of_step("x"));
         }
         for foreign in ["", "shell", "a [meson:]", "a [meson:b", "[meson:b]"] {

@@ -3,7 +3,7 @@
 //! The tests themselves are in `tests/`: `arrows` (who may use whom), `tidy` (style), `contracts` (the gRPC contracts),
 //! `docs` (the documents), `deploy` (what operators run), and `system`, `errors`, `scale`, `grpcurl`, `recommendations`,
 //! `memory`, `secrets` (the running system, by [`system`]), `plugins` (kinds from outside), `mesos` (the same on a Mesos
-//! cluster), and `docker`, `hdfs`, `hive`, `languages` and `spark` (real engines).
+//! cluster), and `docker`, `hdfs`, `hive`, `languages`, `spark` and `yarn` (real engines; the steps of the last two: [`spark`]).
 
 pub mod spark;
 pub mod system;

@@ -8,8 +8,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meson_spark::Master;
+use futures::{StreamExt as _, TryStreamExt as _};
 use meson_spark::tag::Tag;
+use meson_spark::{App, Master};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
@@ -29,6 +30,8 @@ const OUTPUT_REST: Duration = Duration::from_secs(5);
 const NOTICE_MAX: Duration = Duration::from_secs(5);
 /// How long a master may take to end an application.
 const END_MAX: Duration = Duration::from_secs(40);
+/// Applications whose drivers are asked whose they are, at once.
+const LOOKS_AT_ONCE: usize = 16;
 /// Pause between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// The property that names the first port to try for the interface.
@@ -174,13 +177,14 @@ pub async fn clean_up(job: &Job, told: &Told) -> Result<(), Verdict> {
 pub enum Whose<'a> {
     /// Those of an attempt: by their tag, or by an id that was noted.
     Attempt(&'a str, Option<&'a str>),
-    /// Those of the other attempts of this one's step, by their tags.
+    /// Those of the attempts of its step that came before this one, by their tags.
     Earlier(&'a str),
 }
 
 /// Waits until there are no such applications; after `notice` orders those that are left to end.
 pub async fn until_gone(master: &Master, whose: Whose<'_>, notice: Duration) -> Result<(), Verdict> {
     let begun = Instant::now();
+    let mut is_ordered = false;
     loop {
         let left = match left(master, whose).await {
             Ok(left) => left,
@@ -196,11 +200,13 @@ pub async fn until_gone(master: &Master, whose: Whose<'_>, notice: Duration) -> 
         if left.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() > END_MAX {
+        // A look may take long: what was never told to end has not refused to.
+        if is_ordered && begun.elapsed() > END_MAX {
             let message = format!("applications that are still at {}: {}", master.address(), left.join(", "));
             return Err(Verdict::platform("application_left", message));
         }
         if begun.elapsed() > notice {
+            is_ordered = true;
             for id in left {
                 // The next look tells whether it helped.
                 let _ = master.kill_application(&id).await;
@@ -212,20 +218,19 @@ pub async fn until_gone(master: &Master, whose: Whose<'_>, notice: Duration) -> 
 
 /// Their ids.
 async fn left(master: &Master, whose: Whose<'_>) -> Result<Vec<String>, meson_spark::Error> {
-    let mut left = Vec::new();
-    for app in master.state().await?.active_apps {
-        let is_meant = match whose {
-            // With the id known, drivers of others need not be asked whose they are.
-            Whose::Attempt(own, Some(noted)) => {
-                noted == app.id || Tag::of_name(&app.name).is_some_and(|tag| tag.attempt_id == own)
-            }
-            Whose::Attempt(own, None) => master.tag(&app).await?.is_some_and(|tag| tag.attempt_id == own),
-            Whose::Earlier(own) => {
-                let tag = master.tag(&app).await?;
-                tag.is_some_and(|tag| tag.is_of_step(own) && tag.attempt_id != own)
-            }
-        };
-        left.extend(is_meant.then_some(app.id));
-    }
-    Ok(left)
+    let look = |app: App| async move { Ok(is_meant(master, whose, &app).await?.then_some(app.id)) };
+    // Drivers of others may be slow.
+    let looks = futures::stream::iter(master.state().await?.active_apps).map(look).buffered(LOOKS_AT_ONCE);
+    Ok(looks.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+}
+
+async fn is_meant(master: &Master, whose: Whose<'_>, app: &App) -> Result<bool, meson_spark::Error> {
+    Ok(match whose {
+        // With the id known, drivers of others need not be asked whose they are.
+        Whose::Attempt(own, Some(noted)) => {
+            noted == app.id || Tag::of_name(&app.name).is_some_and(|tag| tag.attempt_id == own)
+        }
+        Whose::Attempt(own, None) => master.tag(app).await?.is_some_and(|tag| tag.attempt_id == own),
+        Whose::Earlier(own) => master.tag(app).await?.is_some_and(|tag| tag.is_before(own)),
+    })
 }

@@ -10,6 +10,9 @@ const LINE_CHARS_MAX: usize = 600;
 /// Longest excerpt.
 const BYTES_MAX: usize = 4_000;
 
+/// What the first telling line holds; the last is YARN's, before all else fails for it.
+const NAMES_OF_ERRORS: [&str; 4] = ["Traceback", "Exception", "Error", "YARN application has"];
+
 /// What both streams said, so far.
 #[derive(Debug, Default)]
 pub struct Excerpt {
@@ -42,8 +45,7 @@ impl Excerpt {
 
     /// From the first line that names an error on, or else the last lines.
     pub fn text(&self) -> String {
-        let names_error =
-            |line: &String| ["Traceback", "Exception", "Error"].iter().any(|word| line.contains(word));
+        let names_error = |line: &String| NAMES_OF_ERRORS.iter().any(|words| line.contains(words));
         let start =
             self.lines.iter().position(names_error).unwrap_or_else(|| self.lines.len().saturating_sub(10));
         let mut text = self.lines.iter().skip(start).cloned().collect::<Vec<_>>().join("\n");
@@ -99,5 +101,18 @@ mod tests {
         let expected = "Traceback (most recent call last):\n: org.apache.spark.SparkException: Job aborted due to \
                         stage failure: Task 1\nValueError: the reason";
         assert_eq!(excerpt.text(), expected);
+    }
+
+    #[test]
+    fn the_end_of_an_application_on_yarn_is_told() {
+        let mut excerpt = Excerpt::default();
+        let told = [
+            "26/11/28 13:35:40 ERROR YarnClientSchedulerBackend: YARN application has exited unexpectedly with state KILLED!",
+            "Traceback (most recent call last):",
+        ];
+        for line in ["780", told[0], told[1]] {
+            excerpt.take(line);
+        }
+        assert_eq!(excerpt.text(), told.join("\n"));
     }
 }

@@ -49,7 +49,7 @@ impl Place {
                 // It is starting.
                 Ok(None) => return None,
                 // What is no interface of Spark may hold a port, too.
-                Err(Error::Refused { .. } | Error::Unreadable { .. }) => {}
+                Err(Error::Refused { .. } | Error::Unreadable { .. } | Error::Standby { .. }) => {}
                 Err(Error::Away { .. }) if port > self.port => return None,
                 Err(Error::Away { .. }) => {}
             }
