@@ -86,7 +86,11 @@ impl Master {
     /// # Errors
     /// See [`Error`].
     pub async fn state(&self) -> Result<State, Error> {
-        let state: State = http::get(&format!("{}/json/", self.base)).await?;
+        self.leading(http::get(&format!("{}/json/", self.base)).await?)
+    }
+
+    /// A standby answers like a master at which nothing runs.
+    fn leading(&self, state: State) -> Result<State, Error> {
         match state.status.as_str() {
             STANDBY => Err(Error::Standby { url: self.base.clone() }),
             _ => Ok(state),
@@ -176,5 +180,20 @@ mod tests {
         assert_eq!(detail_ui(page), Some("http://h:4040"));
         assert_eq!(detail_ui("<li>no link</li>"), None);
         assert_eq!(form("app-1&x=\"y"), "id=app-1xy&terminate=true");
+    }
+
+    /// What two masters of Spark 3.5 beside a ZooKeeper said.
+    #[test]
+    fn a_standby_is_not_believed() {
+        let answer = |status: &str| {
+            let all = r#"{"url": "spark://127.0.0.1:27072", "workers": [], "aliveworkers": 0, "activeapps": [],
+                          "completedapps": [], "activedrivers": [], "completeddrivers": [], "status": "STATUS"}"#;
+            serde_json::from_str(&all.replace("STATUS", status)).unwrap()
+        };
+        let master = Master::new("http://h:8080/");
+        assert!(master.leading(answer("ALIVE")).is_ok());
+        let refused = master.leading(answer("STANDBY")).unwrap_err();
+        assert_eq!(refused.to_string(), "http://h:8080 is a standby master: name the one that leads");
+        assert!(refused.is_away(), "it may lead soon");
     }
 }
