@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use common::fake::Fake;
 use common::*;
@@ -108,11 +109,37 @@ async fn an_interrupted_command_has_not_succeeded() {
 async fn what_is_killed_leaves_nothing_running() {
     let (_fake, port) = leader();
     let data = folder("dev");
-    let script = "trap 'echo told to end; exit 0' TERM\nwhile :; do sleep 0.05; done";
-    ended_by(busy(script, &data, port).await, Signal::SIGKILL).await;
+    let script = "trap 'echo told to end; exit 0' TERM\necho ready\nwhile :; do sleep 0.05; done";
+    let child = busy(script, &data, port).await;
     let log = data.join("logs/replica-1.log");
-    while !fs::read_to_string(&log).is_ok_and(|log| log.ends_with("told to end\n")) {
-        // tidy: allow sleep: it looks at another process
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    says(&log, "ready\n").await;
+    ended_by(child, Signal::SIGKILL).await;
+    says(&log, "told to end\n").await;
+}
+
+/// Waits for the last words of a log.
+async fn says(log: &Path, words: &str) {
+    let waiting = async {
+        while !fs::read_to_string(log).is_ok_and(|log| log.ends_with(words)) {
+            // tidy: allow sleep: it looks at another process
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect(words);
+}
+
+#[tokio::test]
+async fn under_nohup_a_closed_terminal_ends_nothing() {
+    let (_fake, port) = leader();
+    let (data, port) = (folder("dev"), port.to_string());
+    let data = data.to_str().expect("the path is text");
+    let program =
+        command(&["dev", "--replicas", "1", "--executors", "0", "--data-dir", data, "--port", &port]);
+    let mut nohup = tokio::process::Command::new("nohup");
+    nohup.arg(program.as_std().get_program()).args(program.as_std().get_args());
+    nohup
+        .args(["--exec", "kill -HUP $PPID; exit 7"])
+        .env("MESON_BIN_DIR", programs("while :; do sleep 0.05; done"));
+    let ended: Ended = nohup.output().await.expect("it starts").into();
+    assert_eq!(ended.code, 7, "{}", ended.err);
 }

@@ -1,6 +1,7 @@
 //! One process of the cluster: started with its log in a file, started again when it dies, stopped politely, then by
 //! force. Where the system allows it, it is told to end also when this process is killed.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,10 +27,13 @@ const DEATHS_WINDOW: Duration = Duration::from_secs(30);
 const TAIL_BYTES: u64 = 2_000;
 
 /// What makes the kernel tell a program to end when who started it has ended: `setpriv`, which becomes the program.
-const TIE: &[&str] = &["setpriv", "--pdeathsig", "TERM", "--"];
+const TIE: Tie = &["setpriv", "--pdeathsig", "TERM", "--"];
 
-/// What is to stand before a program so that it does not outlive this process: nothing, where that is not to be had.
-pub async fn tie() -> &'static [&'static str] {
+/// What stands before a program so that it does not outlive this process: nothing, where that is not to be had.
+pub type Tie = &'static [&'static str];
+
+/// The one that this system has.
+pub async fn tie() -> Tie {
     let mut test = Command::new(TIE[0]);
     let test =
         test.args(&TIE[1..]).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -39,10 +43,18 @@ pub async fn tie() -> &'static [&'static str] {
     }
 }
 
+/// A program, tied to this process.
+pub fn tied(tie: Tie, program: &OsStr) -> Command {
+    let mut words = tie.iter().map(AsRef::as_ref).chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
+}
+
 /// How to start a process.
 pub struct Spec {
     name: String,
-    tie: &'static [&'static str],
+    tie: Tie,
     binary: PathBuf,
     arguments: Vec<(&'static str, String)>,
     log: PathBuf,
@@ -54,7 +66,7 @@ impl Spec {
     pub fn new(
         dir: &Path,
         name: String,
-        tie: &'static [&'static str],
+        tie: Tie,
         binary: PathBuf,
         arguments: Vec<(&'static str, String)>,
     ) -> Self {
@@ -65,9 +77,7 @@ impl Spec {
 
     fn spawn(&self) -> std::io::Result<Process> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut words = self.tie.iter().map(AsRef::as_ref).chain([self.binary.as_os_str()]);
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
+        let mut command = tied(self.tie, self.binary.as_os_str());
         for (flag, value) in &self.arguments {
             command.args([flag, value.as_str()]);
         }

@@ -7,14 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use meson_proto::v1::ReplicaRole;
-use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Dev;
 use crate::client::Client;
 use crate::error::Error;
 use crate::{Exit, Result, cluster, program};
-use child::{Child, Spec};
+use child::{Child, Spec, Tie};
 
 /// How long the cluster may take to come up.
 const UP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,20 +26,39 @@ pub async fn run(options: Dev) -> Result {
     let cannot = |error: std::io::Error| Error::usage(format!("dev: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    // A terminal that is closed.
-    let mut hang_up = signal(SignalKind::hangup()).map_err(cannot)?;
+    let hang_up = hang_up().map_err(cannot)?;
     let tie = child::tie().await;
     let mut children = specs(&options, tie)?.into_iter().map(Child::start).collect::<Result<Vec<Child>>>()?;
-    let work = work(&options, &mut children);
+    let work = work(&options, tie, &mut children);
     let result = tokio::select! {
         result = work => result,
         _ = terminate.recv() => Ok(stopped(&options, 143)),
         _ = interrupt.recv() => Ok(stopped(&options, 130)),
-        _ = hang_up.recv() => Ok(stopped(&options, 129)),
+        () = hang_up => Ok(stopped(&options, 129)),
     };
     say(format_args!("stopping"));
     child::stop_all(children).await;
     result
+}
+
+/// Ends when the terminal is closed; never under `nohup`.
+fn hang_up() -> std::io::Result<impl Future<Output = ()>> {
+    let mut signal =
+        (!is_ignored(SignalKind::hangup())?).then(|| signal(SignalKind::hangup())).transpose()?;
+    Ok(async move {
+        match &mut signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    })
+}
+
+/// Whether whoever started this wants a signal to be ignored.
+fn is_ignored(signal: SignalKind) -> std::io::Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    Ok(ignored >> (signal.as_raw_value() - 1) & 1 == 1)
 }
 
 /// Tells the user, who may have closed the terminal.
@@ -53,7 +71,7 @@ fn stopped(options: &Dev, status: u8) -> Exit {
     if options.exec.is_some() { Exit::Status(status) } else { Exit::Succeeded }
 }
 
-async fn work(options: &Dev, children: &mut [Child]) -> Result {
+async fn work(options: &Dev, tie: Tie, children: &mut [Child]) -> Result {
     let endpoints = endpoints(options);
     let client = Client::new(&endpoints, UP_TIMEOUT);
     wait_until_up(&client, options, children).await?;
@@ -64,7 +82,7 @@ async fn work(options: &Dev, children: &mut [Child]) -> Result {
             look_after(children)?;
         }
     };
-    let mut command = shell(command, &endpoints)?;
+    let mut command = shell(tie, command, &endpoints)?;
     loop {
         tokio::select! {
             status = command.wait() => {
@@ -77,8 +95,8 @@ async fn work(options: &Dev, children: &mut [Child]) -> Result {
     }
 }
 
-fn shell(command: &str, endpoints: &[String]) -> Result<tokio::process::Child> {
-    Command::new("sh")
+fn shell(tie: Tie, command: &str, endpoints: &[String]) -> Result<tokio::process::Child> {
+    child::tied(tie, "sh".as_ref())
         .args(["-c", command])
         .env("MESON_ENDPOINTS", endpoints.join(","))
         .kill_on_drop(true)
@@ -134,7 +152,7 @@ fn port(options: &Dev, place: u16, face: u16) -> u16 {
     options.port.saturating_add(10 * place + face)
 }
 
-fn specs(options: &Dev, tie: &'static [&'static str]) -> Result<Vec<Spec>> {
+fn specs(options: &Dev, tie: Tie) -> Result<Vec<Spec>> {
     let dir = std::path::absolute(&options.data_dir)
         .map_err(|error| Error::usage(format!("--data-dir: {error}")))?;
     for folder in ["logs", "pids"] {

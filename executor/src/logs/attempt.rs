@@ -237,6 +237,10 @@ impl AttemptLog {
 
     fn try_add(&self, text: &str, end: bool) -> io::Result<u64> {
         let index = index::open(&self.dir.log_index())?;
+        if end {
+            // Nobody else writes any more, and the disk may have been full.
+            index::mend(&index)?;
+        }
         let mut offset = 0;
         if !text.is_empty() {
             let mut system = File::options().create(true).append(true).open(self.dir.system())?;

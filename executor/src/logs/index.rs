@@ -74,7 +74,11 @@ pub fn append(mut index: &File, entry: &Entry) -> io::Result<()> {
 /// # Errors
 /// When the disk refuses.
 pub fn mend(index: &File) -> io::Result<()> {
-    index.set_len(count(index)? * ENTRY_BYTES as u64)
+    let bytes = index.metadata()?.len();
+    match bytes % ENTRY_BYTES as u64 {
+        0 => Ok(()),
+        torn => index.set_len(bytes - torn),
+    }
 }
 
 /// How many records there are; a torn entry at the end does not count.

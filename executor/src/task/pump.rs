@@ -52,7 +52,7 @@ impl Output {
         Ok(Self {
             stdout: Pump::new(LogStream::Stdout, stdout, mask)?,
             stderr: Pump::new(LogStream::Stderr, stderr, mask)?,
-            store: Store { dir: dir.clone(), files: None, written: 0, bytes_max },
+            store: Store { dir: dir.clone(), files: None, written: 0, bytes_max, failed: false },
         })
     }
 
@@ -95,22 +95,27 @@ struct Store {
     files: Option<(File, File)>,
     written: u64,
     bytes_max: u64,
+    /// Whether the disk refused.
+    failed: bool,
 }
 
 impl Store {
     /// Whether the data is in the log. A full disk must not stop the step: it loses log, not work.
     fn log(&mut self, stream: LogStream, data: &[u8]) -> bool {
-        let is_logged = self.written < self.bytes_max && self.try_log(stream, data).is_ok();
+        if self.written >= self.bytes_max {
+            return false;
+        }
+        let is_logged = self.try_log(stream, data).is_ok();
         if !is_logged {
-            self.bytes_max = self.written;
+            (self.bytes_max, self.failed) = (self.written, true);
         }
         is_logged
     }
 
     /// Adds what comes after all else, whatever the log has already.
     fn log_last(&mut self, stream: LogStream, data: &[u8]) -> io::Result<()> {
-        if let Some((output, index)) = &self.files {
-            // A disk that was full may have taken a part, of an entry, too.
+        if let (Some((output, index)), true) = (&self.files, self.failed) {
+            // The disk may have taken a part, of an entry, too.
             self.written = output.metadata()?.len();
             index::mend(index)?;
         }

@@ -184,7 +184,7 @@ pub enum Whose<'a> {
 /// Waits until there are no such applications; after `notice` orders those that are left to end.
 pub async fn until_gone(master: &Master, whose: Whose<'_>, notice: Duration) -> Result<(), Verdict> {
     let begun = Instant::now();
-    let mut is_ordered = false;
+    let mut ordered = None;
     loop {
         let left = match left(master, whose).await {
             Ok(left) => left,
@@ -200,13 +200,13 @@ pub async fn until_gone(master: &Master, whose: Whose<'_>, notice: Duration) -> 
         if left.is_empty() {
             return Ok(());
         }
-        // A look may take long: what was never told to end has not refused to.
-        if is_ordered && begun.elapsed() > END_MAX {
+        // Not from the beginning: a look may take long.
+        if ordered.is_some_and(|at: Instant| at.elapsed() > END_MAX) {
             let message = format!("applications that are still at {}: {}", master.address(), left.join(", "));
             return Err(Verdict::platform("application_left", message));
         }
         if begun.elapsed() > notice {
-            is_ordered = true;
+            ordered.get_or_insert_with(Instant::now);
             for id in left {
                 // The next look tells whether it helped.
                 let _ = master.kill_application(&id).await;

@@ -4,14 +4,13 @@ use crate::drive::Verdict;
 
 /// Words of Spark, all of which must be there; whether the platform is at fault; the reason to report. The first that are
 /// found count.
-const WORDS: [(&[&str], bool, &str); 18] = [
+const WORDS: [(&[&str], bool, &str); 17] = [
     (&["java.lang.OutOfMemoryError"], false, "out_of_memory"),
     (&["exceeding memory limits"], false, "out_of_memory"),
     (&["Container killed by YARN for exceeding"], false, "out_of_memory"),
     (&["Master removed our application: KILLED"], false, "application_killed"),
-    // YARN's, of whoever asked it to, also of an application that had not begun.
+    // YARN's, of whoever asked it to. That an application is KILLED is also what Spark makes of one that YARN forgot.
     (&["was killed by user"], false, "application_killed"),
-    (&["YARN application has exited unexpectedly with state KILLED"], false, "application_killed"),
     (&["YARN application has exited unexpectedly"], true, "application_removed"),
     (&["YARN application has already ended"], true, "application_removed"),
     // The master's half of an application, which runs nothing of the program's.
@@ -54,16 +53,13 @@ mod tests {
         };
         let exited =
             "ExecutorLostFailure\nERROR YarnClientSchedulerBackend: YARN application has exited unexpectedly";
-        for said in [
-            "Application application_1_1 was killed by user x at host",
-            &format!("{exited} with state KILLED"),
-        ] {
-            assert_eq!(of(said), ("FAILURE_CLASS_USER", "application_killed".into()));
-        }
+        let killed =
+            format!("{exited} with state KILLED\nApplication application_1_1 was killed by user x at host");
+        assert_eq!(of(&killed), ("FAILURE_CLASS_USER", "application_killed".into()));
         let no_master =
             "Application application_1_1 failed 2 times due to AM Container for appattempt_1_1_2 exited";
-        let failed = format!("{exited} with state FAILED");
-        for said in [failed.as_str(), "The YARN application has already ended! It might", no_master] {
+        let forgotten = format!("{exited} with state KILLED");
+        for said in [forgotten.as_str(), "The YARN application has already ended! It might", no_master] {
             assert_eq!(of(said), ("FAILURE_CLASS_PLATFORM", "application_removed".into()));
         }
         let refused = "java.net.ConnectException: Call From a/1 to b:1 failed on connection exception";
