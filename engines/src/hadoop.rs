@@ -4,8 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use tempfile::TempDir;
+
+use crate::spark::engines;
 
 /// Small heaps, and what makes Java start soon.
 const JAVA: [&str; 4] = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
@@ -29,8 +31,7 @@ impl Home {
     /// # Errors
     /// When the jars are missing.
     pub fn new(prefix: &str) -> anyhow::Result<Home> {
-        let engines = std::env::var("MESON_ENGINES").context("MESON_ENGINES: see `make test`")?;
-        let jars = PathBuf::from(engines).join("hadoop/jars");
+        let jars = engines()?.join("hadoop/jars");
         ensure!(jars.is_dir(), "{} is missing: `make engines` makes it", jars.display());
         let dir = tempfile::Builder::new().prefix(prefix).tempdir()?;
         std::fs::write(dir.path().join("log4j.properties"), LOGGING)?;

@@ -9,7 +9,7 @@ use meson_tests::spark::{WAITS, figures, one, step};
 use meson_tests::system::{start, with};
 use serde_json::{Value, json};
 
-/// A step that waits for a file, in two executors' worth of tasks on one executor.
+/// A step that waits for a file, in two tasks at once on one executor.
 fn waits(yarn: &Yarn, go: &str) -> anyhow::Result<Value> {
     let mut conf = Yarn::conf()?;
     conf["spark.yarn.am.memory"] = json!("512m");
